@@ -1,0 +1,236 @@
+package ringbuf
+
+import "fmt"
+
+// Receiver is the consuming end of a ring. It is made by [NewReceiver].
+type Receiver[T any] struct {
+	ring[T]
+	index int // slot of the next item
+	known int // the count is at least this: behind our back it only rises
+	held  int // items consumed but not released, part of known
+	given int // items of the last Peek not yet discarded
+	hold  int // items to keep unreleased while awake
+	batch int // items above hold that make a release worth its shared write
+	owed  bool
+	_     [16]byte
+}
+
+// NewReceiver attaches a receiver to mem, which must never have been received
+// from: items may wait in it already. The errors wrap [ErrItemType],
+// [ErrTooSmall], [ErrRange] (misaligned memory) or [ErrCorrupt]. mem must stay
+// mapped while the Receiver is in use.
+func NewReceiver[T any](mem []byte) (*Receiver[T], error) {
+	r, err := attach[T](mem)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := r.load(0, r.length); err != nil {
+		return nil, err
+	}
+	rx := &Receiver[T]{ring: r}
+	rx.SetHold(1)
+	return rx, nil
+}
+
+// SetHold tells the receiver how many consumed items to leave unreleased while it
+// is awake, so that the sender never finds the ring empty and never signals; the
+// default is 1. Releases above that are made in batches of a quarter of the ring.
+// 0 turns both off: every consumption is released at once. What is held is limited
+// so that one slot is left for an item, and one for the sender's spare slot in a
+// ring of three or more: two sides that are both awake never wait for each other.
+func (r *Receiver[T]) SetHold(items int) {
+	limit := r.length
+	if r.length > 2 {
+		limit--
+	}
+	r.hold = min(max(items, 0), limit-1)
+	r.batch = 1
+	if r.hold > 0 {
+		r.batch = max(1, min(r.length/4, limit-r.hold))
+	}
+}
+
+// look refreshes known.
+func (r *Receiver[T]) look() error {
+	c, err := r.load(r.known, r.length)
+	if err != nil {
+		return err
+	}
+	r.known = c
+	return nil
+}
+
+// ready returns the items that can be read, after a look if this side knows of
+// fewer than n.
+func (r *Receiver[T]) ready(n int) (int, error) {
+	if r.err != nil {
+		return 0, r.err
+	}
+	if have := r.known - r.held; have >= n {
+		return have, nil
+	}
+	if err := r.look(); err != nil {
+		return 0, err
+	}
+	return r.known - r.held, nil
+}
+
+// Available returns the items that can be received now.
+func (r *Receiver[T]) Available() (int, error) {
+	return r.ready(r.length + 1)
+}
+
+// Pending tells whether an item can be received now. It looks at the shared count
+// only when all known items were consumed, and releases nothing.
+func (r *Receiver[T]) Pending() (bool, error) {
+	have, err := r.ready(1)
+	return have > 0, err
+}
+
+// Peek returns the next items in place: those up to the end of the memory, so a
+// second Peek after Discard may show more. An empty slice means an empty ring.
+// The slice is valid until they are discarded; the other side can change its
+// content meanwhile, so copy what must not change between two looks.
+func (r *Receiver[T]) Peek() ([]T, error) {
+	have, err := r.ready(1)
+	if err != nil {
+		return nil, err
+	}
+	n := min(have, r.length-r.index)
+	r.given = n
+	return r.items[r.index : r.index+n : r.index+n], nil
+}
+
+// Discard consumes the first n items of the last Peek; the rest stays valid. More
+// than that is an [ErrRange] and consumes nothing. signal tells that the sender's
+// doorbell must be rung.
+func (r *Receiver[T]) Discard(n int) (signal bool, err error) {
+	if r.err != nil {
+		return false, r.err
+	}
+	if n < 0 || n > r.given {
+		return false, fmt.Errorf("ringbuf: discard %d of %d peeked items: %w", n, r.given, ErrRange)
+	}
+	r.given -= n
+	return r.consume(n)
+}
+
+// consume moves past n items and releases when enough have been gathered.
+func (r *Receiver[T]) consume(n int) (signal bool, err error) {
+	r.index += n
+	if r.index >= r.length {
+		r.index -= r.length
+	}
+	r.held += n
+	if r.held < r.hold+r.batch {
+		return r.Owed(), nil
+	}
+	return r.release(r.held - r.hold)
+}
+
+// release gives n consumed slots back with the one shared write of a batch.
+func (r *Receiver[T]) release(n int) (signal bool, err error) {
+	before, err := r.check(r.count.Add(-uint64(n))+uint64(n), r.known, r.length)
+	if err != nil {
+		return false, err
+	}
+	r.known = before - n
+	r.held -= n
+	return r.Owed() || before == r.length, nil
+}
+
+// Receive copies as many items into dst as there are and returns how many; 0 is
+// an empty ring (or dst). signal tells that the sender's doorbell must be rung.
+func (r *Receiver[T]) Receive(dst []T) (n int, signal bool, err error) {
+	have, err := r.ready(len(dst))
+	if err != nil {
+		return 0, false, err
+	}
+	r.given = 0
+	n = min(len(dst), have)
+	if n == 0 {
+		return 0, r.Owed(), nil
+	}
+	first := copy(dst[:n], r.items[r.index:])
+	copy(dst[first:n], r.items)
+	signal, err = r.consume(n)
+	if err != nil {
+		return 0, false, err
+	}
+	return n, signal, nil
+}
+
+// ReceiveEach calls f with a copy of each of up to n items and returns how many
+// were consumed. When f panics, the items given to it are consumed, that one
+// included, and the signal, if one is due, is returned by the next call.
+func (r *Receiver[T]) ReceiveEach(n int, f func(T)) (received int, signal bool, err error) {
+	for received < n {
+		view, err := r.Peek()
+		if err != nil || len(view) == 0 {
+			return received, signal, err
+		}
+		view = view[:min(len(view), n-received)]
+		sig, err := r.drain(view, f)
+		if err != nil {
+			return received, signal, err
+		}
+		received += len(view)
+		signal = signal || sig
+	}
+	return received, r.Owed() || signal, nil
+}
+
+func (r *Receiver[T]) drain(view []T, f func(T)) (signal bool, err error) {
+	done, returned := 0, false
+	defer func() {
+		signal, err = r.Discard(done)
+		r.owed = signal && !returned
+	}()
+	for i := range view {
+		item := view[i]
+		done++
+		f(item)
+	}
+	returned = true
+	return
+}
+
+// Release gives every consumed item back. A receiver that pauses with items left
+// to read calls it; Arm does it by itself.
+func (r *Receiver[T]) Release() (signal bool, err error) {
+	if r.err != nil {
+		return false, r.err
+	}
+	if r.held == 0 {
+		return r.Owed(), nil
+	}
+	return r.release(r.held)
+}
+
+// Arm is called before sleeping: it releases all and looks again. pending = true
+// means there are items: receive them. false means the ring is empty and the
+// sender's next send will signal. signal is due in either case.
+func (r *Receiver[T]) Arm() (pending, signal bool, err error) {
+	if r.err != nil {
+		return false, false, r.err
+	}
+	if r.known > r.held {
+		return true, r.Owed(), nil
+	}
+	if r.held > 0 {
+		// The value that this subtraction meets decides, not one loaded before: a send
+		// in between would be lost.
+		signal, err = r.release(r.held)
+		return r.known > 0, signal, err
+	}
+	err = r.look()
+	return r.known > 0, r.Owed(), err
+}
+
+// Owed returns and clears a signal that is due because a callback panicked and no
+// call could return it. Every call that returns a signal includes it.
+func (r *Receiver[T]) Owed() bool {
+	owed := r.owed
+	r.owed = false
+	return owed
+}
