@@ -1,0 +1,29 @@
+// Package sharedring is one end of a ring in this process: a [Sender] or a
+// [Receiver] of items over memory shared with another process, with two eventfds
+// as doorbells. The two processes need not trust each other. The wire is that of
+// the Rust crate shmem-ipc 0.3, byte for byte; docs/PROTOCOL.md describes it.
+//
+// # Making and sharing a ring
+//
+// Either side makes a ring, with [NewSender] or [NewReceiver], and gives the other
+// a [Handle]: the capacity and three descriptors, sent over a unix socket (package
+// handoff does it), by inheritance, or over D-Bus. The other side calls
+// [OpenReceiver] or [OpenSender] with it and the same item type. A ring serves one
+// sender and one receiver for one life: it cannot be opened again after one of
+// them ended.
+//
+// # Waiting
+//
+// Calls without a context never wait. Send that comes up short and Receive that
+// returns 0 have armed the doorbell: [Sender.FD] or [Receiver.FD] sees an edge when
+// it is worth calling again. Calls with a context wait, first by polling for a few
+// microseconds, then parked in Go's netpoller, where they hold no thread.
+//
+// To service many ends on few goroutines, register them in an event loop: both
+// ends have the FD, Pending and Arm that package reactor asks for.
+//
+// # Ends
+//
+// The memory cannot tell that a peer ended. Whoever watches the peer (a socket's
+// end of file, a pidfd) calls HangUp.
+package sharedring

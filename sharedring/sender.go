@@ -1,0 +1,242 @@
+package sharedring
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"unsafe"
+
+	"github.com/shmloop/shmloop/sharedring/ringbuf"
+)
+
+// Sender is the sending end of a ring in this process. T is any type that
+// [ringbuf.CheckType] allows; both sides must agree on its size and meaning.
+//
+// One goroutine at a time may use it. Close, HangUp, Handle, FD, Signal and
+// Doorbells may be called from any goroutine at any time.
+type Sender[T any] struct {
+	end
+	rb      ringbuf.Sender[T]    // by value, so that a call on it keeps the mapping alive
+	short   bool                 // the last call could not place all
+	pending func() (bool, error) // Pending and Arm, made once: a method value allocates
+	arm     func() (bool, error)
+}
+
+// NewSender makes a ring of at least capacity items and returns its sending end.
+// Hand [Sender.Handle] to the receiving side. The errors wrap
+// [ringbuf.ErrItemType], [ringbuf.ErrRange] or the failed system call.
+func NewSender[T any](capacity int, opts ...Option) (*Sender[T], error) {
+	h, c, err := createFor[T](capacity, opts)
+	if err != nil {
+		return nil, err
+	}
+	return openSender[T](h, c)
+}
+
+// OpenSender opens the sending end of a ring that the other side, or [Create],
+// made. The descriptors in h belong to the Sender from here on; if it fails they
+// are closed. Everything about them is checked first: see package memfd for the
+// memory and [ErrDoorbell] for the rest.
+func OpenSender[T any](h Handle, opts ...Option) (*Sender[T], error) {
+	s, err := openSender[T](h, newConfig(opts))
+	if err != nil {
+		return nil, err
+	}
+	return s, s.dropFile()
+}
+
+func openSender[T any](h Handle, c config) (*Sender[T], error) {
+	s := new(Sender[T])
+	if err := s.init(h, sizeOf[T](), h.FullSignal, h.EmptySignal, c); err != nil {
+		return nil, err
+	}
+	rb, err := ringbuf.NewSender[T](s.mapping.Bytes())
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("sharedring: open sender: %w", err), s.Close())
+	}
+	s.rb = *rb
+	s.rb.SetSpare(c.hold > 0)
+	s.pending, s.arm = s.Pending, s.Arm
+	return s, nil
+}
+
+// createFor makes a ring for items of type T.
+func createFor[T any](capacity int, opts []Option) (Handle, config, error) {
+	c := newConfig(opts)
+	if err := ringbuf.CheckType[T](); err != nil {
+		return Handle{}, c, fmt.Errorf("sharedring: %w", err)
+	}
+	h, err := create(capacity, sizeOf[T](), c)
+	return h, c, err
+}
+
+func sizeOf[T any]() int {
+	var zero T
+	return int(unsafe.Sizeof(zero))
+}
+
+// Len returns the number of items that the ring holds when full: at least the
+// capacity asked for.
+func (s *Sender[T]) Len() int { return s.rb.Len() }
+
+// Raw gives access to the ring without doorbells, for those who signal themselves:
+// call [Sender.Signal] whenever a call returns signal = true.
+func (s *Sender[T]) Raw() *ringbuf.Sender[T] { return &s.rb }
+
+// usable is nil while the ring can be sent to.
+func (s *Sender[T]) usable(op string) error {
+	if s.status.Load() == 0 {
+		return nil
+	}
+	if s.status.Load()&statusClosed != 0 {
+		return s.wrap(op, ErrClosed)
+	}
+	return s.goneError(op, ErrPeerGone)
+}
+
+// Free returns the number of items that can be sent now.
+func (s *Sender[T]) Free() (int, error) {
+	if err := s.usable("free"); err != nil {
+		return 0, err
+	}
+	n, err := s.rb.Free()
+	return n, s.notify(false, "free", err)
+}
+
+// Send copies as many items of src into the ring as there is room for, and
+// returns how many. It never waits. If that is fewer than len(src), the ring is
+// full and FD will see an edge when there is room again.
+func (s *Sender[T]) Send(src []T) (n int, err error) {
+	if err := s.usable("send"); err != nil {
+		return 0, err
+	}
+	n, err = s.send(src)
+	for err == nil && n < len(src) {
+		more, err := s.armed("send")
+		if !more || err != nil {
+			return n, err
+		}
+		sent, err := s.send(src[n:])
+		n += sent
+		if err != nil {
+			return n, err
+		}
+	}
+	return n, err
+}
+
+func (s *Sender[T]) send(src []T) (int, error) {
+	n, signal, err := s.rb.Send(src)
+	s.short = n < len(src)
+	return n, s.notify(signal, "send", err)
+}
+
+// armed gives up the spare slot and tells whether there is room after all.
+func (s *Sender[T]) armed(op string) (bool, error) {
+	more, err := s.rb.Arm()
+	return more, s.notify(false, op, err)
+}
+
+// SendContext copies all of src into the ring, waiting for room as often as
+// needed. It returns how many items were sent, all unless there is an error:
+// ctx's, [ErrClosed], [ErrPeerGone] or [ringbuf.ErrCorrupt].
+func (s *Sender[T]) SendContext(ctx context.Context, src []T) (n int, err error) {
+	for {
+		if err := s.usable("send"); err != nil {
+			return n, err
+		}
+		sent, err := s.send(src[n:])
+		n += sent
+		if err != nil || n == len(src) {
+			return n, err
+		}
+		if err := s.await(ctx, "send", s.pending, s.arm); err != nil {
+			return n, err
+		}
+	}
+}
+
+// Reserve returns free slots to fill in place: n at the most, fewer at the end of
+// the memory or when the ring is nearly full. An empty slice means that the ring
+// is full, and FD will see an edge when there is room again. The slots show what
+// they held before; fill them and call Commit. The slice is valid until the next
+// Reserve or Send, or Close.
+func (s *Sender[T]) Reserve(n int) ([]T, error) {
+	if err := s.usable("reserve"); err != nil {
+		return nil, err
+	}
+	for {
+		span, err := s.rb.Reserve(n)
+		if err != nil {
+			return nil, s.notify(false, "reserve", err)
+		}
+		if s.short = len(span) == 0 && n > 0; !s.short {
+			return span, nil
+		}
+		if more, err := s.armed("reserve"); !more || err != nil {
+			return nil, err
+		}
+	}
+}
+
+// ReserveContext is Reserve, but waits until there is at least one slot.
+func (s *Sender[T]) ReserveContext(ctx context.Context, n int) ([]T, error) {
+	for {
+		span, err := s.Reserve(n)
+		if err != nil || len(span) > 0 || n == 0 {
+			return span, err
+		}
+		if err := s.await(ctx, "reserve", s.pending, s.arm); err != nil {
+			return nil, err
+		}
+	}
+}
+
+// Commit sends the first n items of the last Reserve. More than it returned is a
+// [ringbuf.ErrRange], and nothing is sent.
+func (s *Sender[T]) Commit(n int) error {
+	if err := s.usable("commit"); err != nil {
+		return err
+	}
+	signal, err := s.rb.Commit(n)
+	return s.notify(signal, "commit", err)
+}
+
+// SendEach sends up to n items that f makes, and returns how many; f is called
+// only while there is room. If f panics, the items made before are sent.
+func (s *Sender[T]) SendEach(n int, f func() T) (int, error) {
+	if err := s.usable("send"); err != nil {
+		return 0, err
+	}
+	defer s.ringOwed()
+	sent, signal, err := s.rb.SendEach(n, f)
+	s.short = sent < n
+	return sent, s.notify(signal, "send", err)
+}
+
+// ringOwed rings the doorbell that a panicking callback left due.
+func (s *Sender[T]) ringOwed() {
+	if s.rb.Owed() {
+		_ = s.Signal() // the panic is what the caller sees
+	}
+}
+
+// Pending tells whether there is room again after a call that came up short. It
+// makes no system call.
+func (s *Sender[T]) Pending() (bool, error) {
+	if !s.short {
+		return false, s.usable("pending")
+	}
+	n, err := s.Free()
+	return n > 0, err
+}
+
+// Arm is called before sleeping on FD. pending = true means there is room again
+// after a call that came up short; false means that there is nothing to wait for,
+// or that FD will see an edge when there is room.
+func (s *Sender[T]) Arm() (pending bool, err error) {
+	if err := s.usable("arm"); err != nil || !s.short {
+		return false, err
+	}
+	return s.armed("arm")
+}

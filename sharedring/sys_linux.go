@@ -1,0 +1,129 @@
+package sharedring
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// eventfd makes a doorbell. It blocks by default, because a peer's blocking read
+// must work (the Rust crate's does); see setNonblock.
+func eventfd() (int, error) {
+	fd, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
+	if err != nil {
+		return -1, fmt.Errorf("sharedring: eventfd: %w", err)
+	}
+	return fd, nil
+}
+
+func dupDescriptor(fd int) (int, error) {
+	dup, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("sharedring: duplicate descriptor %d: %w", fd, err)
+	}
+	return dup, nil
+}
+
+// closeDescriptor does not retry: on Linux the descriptor is gone even after EINTR
+// (close(2)).
+func closeDescriptor(fd int) error {
+	if err := unix.Close(fd); err != nil && !errors.Is(err, unix.EINTR) {
+		return fmt.Errorf("sharedring: close descriptor %d: %w", fd, err)
+	}
+	return nil
+}
+
+// setNonblock is for the doorbell that this side waits on, and for no other: the
+// flag is shared with the peer, and would make its blocking reads fail.
+func setNonblock(fd int) error {
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return fmt.Errorf("sharedring: set doorbell %d non-blocking: %w", fd, err)
+	}
+	return nil
+}
+
+var one = binary.NativeEndian.AppendUint64(nil, 1)
+
+// writeDoorbell adds 1 to an eventfd. A full counter (EAGAIN) is a bell that rings.
+func writeDoorbell(fd int) error {
+	for {
+		_, err := unix.Write(fd, one)
+		switch {
+		case err == nil || errors.Is(err, unix.EAGAIN):
+			return nil
+		case !errors.Is(err, unix.EINTR):
+			return fmt.Errorf("sharedring: write to doorbell %d: %w", fd, err)
+		}
+	}
+}
+
+// iocb is the kernel's struct iocb (linux/aio_abi.h). The fields left zero are
+// the same in either byte order.
+type iocb struct {
+	data     uint64
+	key      uint32
+	rwFlags  uint32
+	opcode   uint16
+	reqprio  int16
+	fildes   uint32
+	buf      uint64
+	nbytes   uint64
+	offset   int64
+	reserved uint64
+	flags    uint32
+	resfd    uint32
+}
+
+const (
+	iocbPread     = 0
+	iocbFlagResfd = 1
+	aioEvents     = 128
+)
+
+type ioEvent struct{ data, obj, res, res2 uint64 }
+
+// aioContext is the process's one AIO context, or 0 where there is none.
+var aioContext = sync.OnceValue(func() (ctx uintptr) {
+	if _, _, errno := unix.Syscall(unix.SYS_IO_SETUP, aioEvents, uintptr(unsafe.Pointer(&ctx)), 0); errno != 0 {
+		return 0
+	}
+	return ctx
+})
+
+// signalDoorbell adds 1 to an eventfd as the completion of an empty AIO read. The
+// kernel does that without looking at O_NONBLOCK and also when the counter is
+// full, so a peer that shares the eventfd cannot block us (RWF_NOWAIT would say
+// the same of a write, but eventfds refuse it). The read itself, 0 bytes of the
+// eventfd, fails at once and takes nothing. Without AIO it is a plain write.
+func signalDoorbell(fd int) error {
+	ctx := aioContext()
+	if ctx == 0 {
+		return writeDoorbell(fd)
+	}
+	cb := iocb{opcode: iocbPread, fildes: uint32(fd), flags: iocbFlagResfd, resfd: uint32(fd)}
+	cbs := [1]*iocb{&cb}
+	for range 8 { // each round but a failed one makes room for 128 completions
+		_, _, errno := unix.RawSyscall(unix.SYS_IO_SUBMIT, ctx, 1, uintptr(unsafe.Pointer(&cbs)))
+		switch errno {
+		case 0:
+			return nil
+		case unix.EAGAIN:
+			reapSignals(ctx)
+		case unix.EINTR:
+		default:
+			return fmt.Errorf("sharedring: io_submit to doorbell %d: %w", fd, errno)
+		}
+	}
+	return fmt.Errorf("sharedring: io_submit to doorbell %d: %w", fd, unix.EAGAIN)
+}
+
+// reapSignals takes the completions, of which nobody needs one, out of the full
+// context.
+func reapSignals(ctx uintptr) {
+	var events [aioEvents]ioEvent
+	unix.RawSyscall6(unix.SYS_IO_GETEVENTS, ctx, 0, aioEvents, uintptr(unsafe.Pointer(&events)), 0, 0)
+}
