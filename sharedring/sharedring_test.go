@@ -444,8 +444,10 @@ func TestCloseRacesWithCalls(t *testing.T) {
 			done <- err
 		}()
 		<-started
-		go rx.Close()
-		tx.Close()
+		closed := make(chan error)
+		go func() { closed <- rx.Close() }()
+		require.NoError(t, tx.Close())
+		require.NoError(t, <-closed)
 		require.ErrorIs(t, <-done, sharedring.ErrClosed)
 		require.ErrorIs(t, <-done, sharedring.ErrClosed)
 	}

@@ -60,8 +60,9 @@ type sleeper struct {
 	err  error
 }
 
-// open readies the netpoller for doorbell fd. arm is asked before every sleep.
-func (s *sleeper) open(fd int, over func() bool, arm func() (bool, error)) error {
+// open readies the netpoller for the doorbell of e. arm is asked before every
+// sleep.
+func (s *sleeper) open(e *end, arm func() (bool, error)) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
@@ -72,16 +73,16 @@ func (s *sleeper) open(fd int, over func() bool, arm func() (bool, error)) error
 	}
 	// The flag decides whether os.NewFile uses the netpoller; a peer may have
 	// cleared it.
-	if err := setNonblock(fd); err != nil {
+	if err := setNonblock(e.waits.fd); err != nil {
 		return err
 	}
-	dup, err := dupDescriptor(fd)
+	dup, err := dupDescriptor(e.waits.fd)
 	if err != nil {
 		return err
 	}
 	s.file = os.NewFile(uintptr(dup), "doorbell")
 	s.poll = func(uintptr) bool {
-		if over() {
+		if e.over() {
 			return true
 		}
 		pending, err := arm()
@@ -92,8 +93,8 @@ func (s *sleeper) open(fd int, over func() bool, arm func() (bool, error)) error
 	return err
 }
 
-// sleep returns when arm finds something to do, when over reports true, or with
-// an error.
+// sleep returns when arm finds something to do, when the ring ends, or with an
+// error.
 func (s *sleeper) sleep(ctx context.Context) error {
 	s.watch(ctx)
 	for {
@@ -167,7 +168,7 @@ func (e *end) await(ctx context.Context, op string, pending, arm func() (bool, e
 	if e.spinner.spin(pending) {
 		return nil
 	}
-	err := e.sleeper.open(e.waits.fd, e.over, arm)
+	err := e.sleeper.open(e, arm)
 	if err == nil {
 		err = e.sleeper.sleep(ctx)
 	}
