@@ -3,8 +3,10 @@ module github.com/shmloop/shmloop
 go 1.25.0
 
 require (
+	github.com/HdrHistogram/hdrhistogram-go v1.1.2
 	github.com/stretchr/testify v1.11.1
 	golang.org/x/sys v0.47.0
+	golang.org/x/term v0.36.0
 )
 
 require (
