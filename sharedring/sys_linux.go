@@ -61,21 +61,16 @@ func writeDoorbell(fd int) error {
 	}
 }
 
-// iocb is the kernel's struct iocb (linux/aio_abi.h). The fields left zero are
-// the same in either byte order.
+// iocb is the kernel's struct iocb (linux/aio_abi.h). What is left out stays zero,
+// in either byte order.
 type iocb struct {
-	data     uint64
-	key      uint32
-	rwFlags  uint32
-	opcode   uint16
-	reqprio  int16
-	fildes   uint32
-	buf      uint64
-	nbytes   uint64
-	offset   int64
-	reserved uint64
-	flags    uint32
-	resfd    uint32
+	_      [2]uint64 // data, key, rw_flags
+	opcode uint16
+	_      uint16 // reqprio
+	fildes uint32
+	_      [4]uint64 // buf, nbytes, offset, reserved
+	flags  uint32
+	resfd  uint32
 }
 
 const (
@@ -84,7 +79,7 @@ const (
 	aioEvents     = 128
 )
 
-type ioEvent struct{ data, obj, res, res2 uint64 }
+type ioEvent [4]uint64 // struct io_event: data, obj, res, res2
 
 // aioContext is the process's one AIO context, or 0 where there is none.
 var aioContext = sync.OnceValue(func() (ctx uintptr) {
