@@ -41,7 +41,10 @@ func OpenReceiver[T any](h Handle, opts ...Option) (*Receiver[T], error) {
 	if err != nil {
 		return nil, err
 	}
-	return r, r.dropFile()
+	if err := r.dropFile(); err != nil {
+		return nil, errors.Join(err, r.Close())
+	}
+	return r, nil
 }
 
 func openReceiver[T any](h Handle, c config) (*Receiver[T], error) {

@@ -42,7 +42,10 @@ func OpenSender[T any](h Handle, opts ...Option) (*Sender[T], error) {
 	if err != nil {
 		return nil, err
 	}
-	return s, s.dropFile()
+	if err := s.dropFile(); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
 }
 
 func openSender[T any](h Handle, c config) (*Sender[T], error) {
@@ -94,7 +97,9 @@ func (s *Sender[T]) usable(op string) error {
 	return s.goneError(op, ErrPeerGone)
 }
 
-// Free returns the number of items that can be sent now.
+// Free returns the number of items that can be sent now without a doorbell from
+// the receiver: the slot that is kept spare (see [WithHold]) does not count, though
+// Send and Reserve give it up when nothing else is left.
 func (s *Sender[T]) Free() (int, error) {
 	if err := s.usable("free"); err != nil {
 		return 0, err
