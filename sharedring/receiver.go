@@ -92,26 +92,26 @@ func (r *Receiver[T]) Available() (int, error) {
 // edge when there is more. After [Receiver.HangUp], and once the ring is empty, it
 // returns [io.EOF] or [ErrPeerGone].
 func (r *Receiver[T]) Receive(dst []T) (int, error) {
-	n, err := r.receive(dst)
-	for n == 0 && err == nil && len(dst) > 0 {
-		more, err := r.empty("receive")
-		if !more || err != nil {
-			return 0, err
-		}
-		n, err = r.receive(dst)
-		if err != nil {
+	for {
+		n, err := r.receive(dst)
+		if n > 0 || err != nil || len(dst) == 0 {
 			return n, err
 		}
+		if more, err := r.empty("receive"); !more || err != nil {
+			return 0, err
+		}
 	}
-	return n, err
 }
 
 func (r *Receiver[T]) receive(dst []T) (int, error) {
-	if err := r.usable("receive"); err != nil {
-		return 0, err
+	if r.status.Load()&statusClosed != 0 {
+		return 0, r.wrap("receive", ErrClosed)
 	}
 	n, signal, err := r.rb.Receive(dst)
-	return n, r.notify(signal, "receive", err)
+	if signal || err != nil {
+		err = r.notify(signal, "receive", err)
+	}
+	return n, err
 }
 
 // empty is for when nothing was found: it arms the doorbell and tells whether

@@ -91,6 +91,10 @@ func (s *Sender[T]) usable(op string) error {
 	if s.status.Load() == 0 {
 		return nil
 	}
+	return s.ended(op)
+}
+
+func (s *Sender[T]) ended(op string) error {
 	if s.status.Load()&statusClosed != 0 {
 		return s.wrap(op, ErrClosed)
 	}
@@ -111,29 +115,33 @@ func (s *Sender[T]) Free() (int, error) {
 // Send copies as many items of src into the ring as there is room for, and
 // returns how many. It never waits. If that is fewer than len(src), the ring is
 // full and FD will see an edge when there is room again.
-func (s *Sender[T]) Send(src []T) (n int, err error) {
-	if err := s.usable("send"); err != nil {
-		return 0, err
+func (s *Sender[T]) Send(src []T) (int, error) {
+	if s.status.Load() != 0 {
+		return 0, s.usable("send")
 	}
-	n, err = s.send(src)
-	for err == nil && n < len(src) {
+	n, signal, err := s.rb.Send(src)
+	if n == len(src) && !signal {
+		s.short = false
+		return n, err
+	}
+	return s.sendRest(src, n, signal, err)
+}
+
+// sendRest is Send after a first call that did not just succeed.
+func (s *Sender[T]) sendRest(src []T, n int, signal bool, err error) (int, error) {
+	for {
+		s.short = n < len(src)
+		if err = s.notify(signal, "send", err); err != nil || !s.short {
+			return n, err
+		}
 		more, err := s.armed("send")
 		if !more || err != nil {
 			return n, err
 		}
-		sent, err := s.send(src[n:])
+		var sent int
+		sent, signal, err = s.rb.Send(src[n:])
 		n += sent
-		if err != nil {
-			return n, err
-		}
 	}
-	return n, err
-}
-
-func (s *Sender[T]) send(src []T) (int, error) {
-	n, signal, err := s.rb.Send(src)
-	s.short = n < len(src)
-	return n, s.notify(signal, "send", err)
 }
 
 // armed gives up the spare slot and tells whether there is room after all.
@@ -150,9 +158,10 @@ func (s *Sender[T]) SendContext(ctx context.Context, src []T) (n int, err error)
 		if err := s.usable("send"); err != nil {
 			return n, err
 		}
-		sent, err := s.send(src[n:])
+		sent, signal, err := s.rb.Send(src[n:])
 		n += sent
-		if err != nil || n == len(src) {
+		s.short = n < len(src)
+		if err := s.notify(signal, "send", err); err != nil || !s.short {
 			return n, err
 		}
 		if err := s.await(ctx, "send", s.pending, s.arm); err != nil {

@@ -60,20 +60,8 @@ func attach[T any](mem []byte) (ring[T], error) {
 // the capacity asked for, since memory comes in pages.
 func (r *ring[T]) Len() int { return r.length }
 
-// load returns the count if it lies between low and high, which the caller knows;
-// anything else poisons the ring.
-func (r *ring[T]) load(low, high int) (int, error) {
-	return r.check(r.count.Load(), low, high)
-}
-
-func (r *ring[T]) check(c uint64, low, high int) (int, error) {
-	if c < uint64(low) || c > uint64(high) {
-		return 0, r.poison(c, low, high)
-	}
-	return int(c), nil
-}
-
-// poison ends the ring: from here on no call touches the shared memory.
+// poison ends the ring: from here on no call touches the shared memory. c is a
+// count that cannot be, since it has to lie between low and high.
 func (r *ring[T]) poison(c uint64, low, high int) error {
 	r.err = fmt.Errorf("ringbuf: count is %d, expected %d to %d of %d items: %w", c, low, high, r.length, ErrCorrupt)
 	return r.err

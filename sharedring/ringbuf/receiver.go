@@ -24,11 +24,11 @@ func NewReceiver[T any](mem []byte) (*Receiver[T], error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := r.load(0, r.length); err != nil {
-		return nil, err
-	}
 	rx := &Receiver[T]{ring: r}
 	rx.SetHold(1)
+	if c := r.count.Load(); c > uint64(r.length) {
+		return nil, rx.fail(c)
+	}
 	return rx, nil
 }
 
@@ -50,29 +50,36 @@ func (r *Receiver[T]) SetHold(items int) {
 	}
 }
 
-// look refreshes known.
+// look refreshes known. Every count is loaded once, checked, and then used from
+// known alone.
 func (r *Receiver[T]) look() error {
-	c, err := r.load(r.known, r.length)
-	if err != nil {
-		return err
+	if r.err != nil {
+		return r.err
 	}
-	r.known = c
+	c := r.count.Load()
+	if c < uint64(r.known) || c > uint64(r.length) {
+		return r.fail(c)
+	}
+	r.known = int(c)
 	return nil
+}
+
+// fail poisons the ring and leaves nothing known, so that every later call comes to
+// look and there to the error.
+func (r *Receiver[T]) fail(c uint64) error {
+	err := r.poison(c, r.known, r.length)
+	r.known, r.held, r.given = 0, 0, 0
+	return err
 }
 
 // ready returns the items that can be read, after a look if this side knows of
 // fewer than n.
 func (r *Receiver[T]) ready(n int) (int, error) {
-	if r.err != nil {
-		return 0, r.err
-	}
-	if have := r.known - r.held; have >= n {
+	if have := r.known - r.held; have >= n && have > 0 {
 		return have, nil
 	}
-	if err := r.look(); err != nil {
-		return 0, err
-	}
-	return r.known - r.held, nil
+	err := r.look()
+	return r.known - r.held, err
 }
 
 // Available returns the items that can be received now.
@@ -105,10 +112,10 @@ func (r *Receiver[T]) Peek() ([]T, error) {
 // than that is an [ErrRange] and consumes nothing. signal tells that the sender's
 // doorbell must be rung.
 func (r *Receiver[T]) Discard(n int) (signal bool, err error) {
-	if r.err != nil {
-		return false, r.err
-	}
-	if n < 0 || n > r.given {
+	if uint(n) > uint(r.given) {
+		if r.err != nil {
+			return false, r.err
+		}
 		return false, fmt.Errorf("ringbuf: discard %d of %d peeked items: %w", n, r.given, ErrRange)
 	}
 	r.given -= n
@@ -117,44 +124,43 @@ func (r *Receiver[T]) Discard(n int) (signal bool, err error) {
 
 // consume moves past n items and releases when enough have been gathered.
 func (r *Receiver[T]) consume(n int) (signal bool, err error) {
-	r.index += n
-	if r.index >= r.length {
+	if r.index += n; r.index >= r.length {
 		r.index -= r.length
 	}
-	r.held += n
-	if r.held < r.hold+r.batch {
-		return r.Owed(), nil
+	if r.held += n; r.held < r.hold+r.batch {
+		return false, r.err
 	}
 	return r.release(r.held - r.hold)
 }
 
 // release gives n consumed slots back with the one shared write of a batch.
 func (r *Receiver[T]) release(n int) (signal bool, err error) {
-	before, err := r.check(r.count.Add(-uint64(n))+uint64(n), r.known, r.length)
-	if err != nil {
-		return false, err
+	before := r.count.Add(-uint64(n)) + uint64(n)
+	if before < uint64(r.known) || before > uint64(r.length) {
+		return false, r.fail(before)
 	}
-	r.known = before - n
+	r.known = int(before) - n
 	r.held -= n
-	return r.Owed() || before == r.length, nil
+	return int(before) == r.length, nil
 }
 
 // Receive copies as many items into dst as there are and returns how many; 0 is
 // an empty ring (or dst). signal tells that the sender's doorbell must be rung.
 func (r *Receiver[T]) Receive(dst []T) (n int, signal bool, err error) {
-	have, err := r.ready(len(dst))
-	if err != nil {
-		return 0, false, err
+	n = len(dst)
+	if have := r.known - r.held; have < n || n == 0 {
+		if have, err = r.ready(n); have < n {
+			n = have
+		}
+		if n == 0 || err != nil {
+			return 0, false, err
+		}
 	}
 	r.given = 0
-	n = min(len(dst), have)
-	if n == 0 {
-		return 0, r.Owed(), nil
+	if first := copy(dst[:n], r.items[r.index:]); first < n {
+		copy(dst[first:n], r.items)
 	}
-	first := copy(dst[:n], r.items[r.index:])
-	copy(dst[first:n], r.items)
-	signal, err = r.consume(n)
-	if err != nil {
+	if signal, err = r.consume(n); err != nil {
 		return 0, false, err
 	}
 	return n, signal, nil
@@ -162,7 +168,7 @@ func (r *Receiver[T]) Receive(dst []T) (n int, signal bool, err error) {
 
 // ReceiveEach calls f with a copy of each of up to n items and returns how many
 // were consumed. When f panics, the items given to it are consumed, that one
-// included, and the signal, if one is due, is returned by the next call.
+// included, and [Receiver.Owed] tells whether a signal is due.
 func (r *Receiver[T]) ReceiveEach(n int, f func(T)) (received int, signal bool, err error) {
 	for received < n {
 		view, err := r.Peek()
@@ -177,7 +183,7 @@ func (r *Receiver[T]) ReceiveEach(n int, f func(T)) (received int, signal bool, 
 		received += len(view)
 		signal = signal || sig
 	}
-	return received, r.Owed() || signal, nil
+	return received, signal, nil
 }
 
 func (r *Receiver[T]) drain(view []T, f func(T)) (signal bool, err error) {
@@ -198,11 +204,8 @@ func (r *Receiver[T]) drain(view []T, f func(T)) (signal bool, err error) {
 // Release gives every consumed item back. A receiver that pauses with items left
 // to read calls it; Arm does it by itself.
 func (r *Receiver[T]) Release() (signal bool, err error) {
-	if r.err != nil {
-		return false, r.err
-	}
 	if r.held == 0 {
-		return r.Owed(), nil
+		return false, r.err
 	}
 	return r.release(r.held)
 }
@@ -211,11 +214,8 @@ func (r *Receiver[T]) Release() (signal bool, err error) {
 // means there are items: receive them. false means the ring is empty and the
 // sender's next send will signal. signal is due in either case.
 func (r *Receiver[T]) Arm() (pending, signal bool, err error) {
-	if r.err != nil {
-		return false, false, r.err
-	}
 	if r.known > r.held {
-		return true, r.Owed(), nil
+		return true, false, nil
 	}
 	if r.held > 0 {
 		// The value that this subtraction meets decides, not one loaded before: a send
@@ -224,11 +224,11 @@ func (r *Receiver[T]) Arm() (pending, signal bool, err error) {
 		return r.known > 0, signal, err
 	}
 	err = r.look()
-	return r.known > 0, r.Owed(), err
+	return r.known > 0, false, err
 }
 
-// Owed returns and clears a signal that is due because a callback panicked and no
-// call could return it. Every call that returns a signal includes it.
+// Owed returns and clears a signal that is due because a callback panicked, so that
+// ReceiveEach could not return it.
 func (r *Receiver[T]) Owed() bool {
 	owed := r.owed
 	r.owed = false

@@ -23,11 +23,11 @@ func NewSender[T any](mem []byte) (*Sender[T], error) {
 	if err != nil {
 		return nil, err
 	}
-	// Both indices start at 0, so nothing can have been sent yet.
-	if _, err := r.load(0, 0); err != nil {
-		return nil, err
-	}
 	s := &Sender[T]{ring: r}
+	// Both indices start at 0, so nothing can have been sent yet.
+	if c := r.count.Load(); c != 0 {
+		return nil, s.poison(c, 0, 0)
+	}
 	s.SetSpare(true)
 	return s, nil
 }
@@ -44,34 +44,42 @@ func (s *Sender[T]) SetSpare(on bool) {
 	s.keep = s.spare
 }
 
-// look refreshes known.
+// look refreshes known. Every count is loaded once, checked, and then used from
+// known alone.
 func (s *Sender[T]) look() error {
-	c, err := s.load(0, s.known)
-	if err != nil {
-		return err
+	if s.err != nil {
+		return s.err
 	}
-	s.known = c
-	if s.length-c > 1 {
+	c := s.count.Load()
+	if c > uint64(s.known) {
+		return s.fail(c)
+	}
+	s.known = int(c)
+	if s.length-s.known > 1 {
 		s.keep = s.spare
 	}
 	return nil
 }
 
-// room returns the free slots that this side knows of, without a look.
-func (s *Sender[T]) room() int { return max(s.length-s.known-s.keep, 0) }
+// fail poisons the ring and leaves no room, so that every later call comes to look
+// and there to the error.
+func (s *Sender[T]) fail(c uint64) error {
+	err := s.poison(c, 0, s.known)
+	s.known, s.keep, s.reserved = s.length, 0, 0
+	return err
+}
+
+// room returns the free slots that this side knows of, without a look. It can be
+// -1, with the spare slot filled.
+func (s *Sender[T]) room() int { return s.length - s.known - s.keep }
 
 // roomFor is room, after a look if that is less than n.
 func (s *Sender[T]) roomFor(n int) (int, error) {
-	if s.err != nil {
-		return 0, s.err
-	}
-	if free := s.room(); free >= n {
+	if free := s.room(); free >= n && free > 0 {
 		return free, nil
 	}
-	if err := s.look(); err != nil {
-		return 0, err
-	}
-	return s.room(), nil
+	err := s.look()
+	return max(s.room(), 0), err
 }
 
 // Free returns the items that can be sent now. A slot that is kept spare does not
@@ -101,14 +109,14 @@ func (s *Sender[T]) Reserve(n int) ([]T, error) {
 // More than that is an [ErrRange] and sends nothing. signal tells that the
 // receiver's doorbell must be rung.
 func (s *Sender[T]) Commit(n int) (signal bool, err error) {
-	if s.err != nil {
-		return false, s.err
-	}
-	if n < 0 || n > s.reserved {
+	if uint(n) > uint(s.reserved) {
+		if s.err != nil {
+			return false, s.err
+		}
 		return false, fmt.Errorf("ringbuf: commit %d of %d reserved items: %w", n, s.reserved, ErrRange)
 	}
 	if n == 0 {
-		return s.Owed(), nil
+		return false, s.err
 	}
 	s.reserved -= n
 	return s.publish(n)
@@ -116,34 +124,34 @@ func (s *Sender[T]) Commit(n int) (signal bool, err error) {
 
 // publish makes n written items visible with the one shared write of a batch.
 func (s *Sender[T]) publish(n int) (signal bool, err error) {
-	before, err := s.check(s.count.Add(uint64(n))-uint64(n), 0, s.known)
-	if err != nil {
-		return false, err
+	before := s.count.Add(uint64(n)) - uint64(n)
+	if before > uint64(s.known) {
+		return false, s.fail(before)
 	}
-	s.known = before + n
-	s.index += n
-	if s.index >= s.length {
+	s.known = int(before) + n
+	if s.index += n; s.index >= s.length {
 		s.index -= s.length
 	}
-	return s.Owed() || before == 0, nil
+	return before == 0, nil
 }
 
 // Send copies as many items of src as there is room for and returns how many.
 // signal tells that the receiver's doorbell must be rung.
 func (s *Sender[T]) Send(src []T) (n int, signal bool, err error) {
-	free, err := s.roomFor(len(src))
-	if err != nil {
-		return 0, false, err
+	n = len(src)
+	if free := s.room(); free < n || n == 0 {
+		if free, err = s.roomFor(n); free < n {
+			n = free
+		}
+		if n == 0 || err != nil {
+			return 0, false, err
+		}
 	}
 	s.reserved = 0
-	n = min(len(src), free)
-	if n == 0 {
-		return 0, s.Owed(), nil
+	if first := copy(s.items[s.index:], src[:n]); first < n {
+		copy(s.items, src[first:n])
 	}
-	first := copy(s.items[s.index:], src[:n])
-	copy(s.items, src[first:n])
-	signal, err = s.publish(n)
-	if err != nil {
+	if signal, err = s.publish(n); err != nil {
 		return 0, false, err
 	}
 	return n, signal, nil
@@ -151,8 +159,8 @@ func (s *Sender[T]) Send(src []T) (n int, signal bool, err error) {
 
 // SendEach sends up to n items that f makes, one call an item, and returns how
 // many. It stops early when the ring is full; f is called only for items that
-// have a slot. When f panics, the items that it made before are sent and the
-// signal, if one is due, is returned by the next call.
+// have a slot. When f panics, the items that it made before are sent, and
+// [Sender.Owed] tells whether a signal is due.
 func (s *Sender[T]) SendEach(n int, f func() T) (sent int, signal bool, err error) {
 	for sent < n {
 		span, err := s.Reserve(n - sent)
@@ -166,7 +174,7 @@ func (s *Sender[T]) SendEach(n int, f func() T) (sent int, signal bool, err erro
 		sent += len(span)
 		signal = signal || sig
 	}
-	return sent, s.Owed() || signal, nil
+	return sent, signal, nil
 }
 
 func (s *Sender[T]) fill(span []T, f func() T) (signal bool, err error) {
@@ -186,18 +194,13 @@ func (s *Sender[T]) fill(span []T, f func() T) (signal bool, err error) {
 // the spare slot and looks again. pending = true means there is room: send more.
 // false means the ring is full and the receiver's next release will signal.
 func (s *Sender[T]) Arm() (pending bool, err error) {
-	if s.err != nil {
-		return false, s.err
-	}
 	s.keep = 0
-	if err := s.look(); err != nil {
-		return false, err
-	}
-	return s.room() > 0, nil
+	err = s.look()
+	return s.room() > 0, err
 }
 
-// Owed returns and clears a signal that is due because a callback panicked and no
-// call could return it. Every call that returns a signal includes it.
+// Owed returns and clears a signal that is due because a callback panicked, so that
+// SendEach could not return it.
 func (s *Sender[T]) Owed() bool {
 	owed := s.owed
 	s.owed = false
