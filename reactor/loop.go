@@ -1,0 +1,76 @@
+package reactor
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+)
+
+// A Loop services registrations on one goroutine: the one in Run, or the
+// host's, in Poll. Make one with NewLoop. It owns an epoll descriptor and an
+// eventfd, until Close.
+type Loop struct {
+	epfd   int
+	wakefd int // eventfd, edge-triggered and never read
+	owner  owner
+	stats  counters
+
+	mu      sync.Mutex
+	settled sync.Cond // on mu: a closed registration left its callback, or torn
+	table   table
+	posts   []func()        // not yet seen by the loop
+	inbox   []*Registration // the same, queued
+	awake   bool            // the loop will look at posts and inbox without an edge
+	rung    bool            // the wake eventfd has an edge that the loop has not seen
+	driven  bool            // Run, Poll or Close is in charge of the fields below
+	stopped bool            // the context of Run ended
+	torn    bool            // Close is complete: no more callbacks, descriptors closed
+	tornErr error           // what closing them gave
+
+	closed atomic.Bool // set under mu
+
+	// Of the goroutine in charge.
+	events []pollEvent
+	queue  queue[*Registration]
+	batch  queue[func()]
+	ran    int  // callbacks run in this Poll
+	byPoll bool // owner is named by thread
+	faults bool // previous debug.SetPanicOnFault
+}
+
+// NewLoop makes a loop. It does nothing before Run or Poll. On other systems
+// than Linux the error matches errors.ErrUnsupported.
+func NewLoop() (*Loop, error) {
+	l := &Loop{table: newTable(), events: make([]pollEvent, 64)}
+	l.settled.L = &l.mu
+	if err := l.open(); err != nil {
+		return nil, fmt.Errorf("reactor: new loop: %w", err)
+	}
+	return l, nil
+}
+
+func (l *Loop) open() (err error) {
+	if l.epfd, err = epollCreate(); err != nil {
+		return err
+	}
+	if l.wakefd, err = eventfdCreate(); err != nil {
+		return errors.Join(err, closeFD(l.epfd))
+	}
+	if err = epollAdd(l.epfd, l.wakefd, doorbellMask, wakeToken); err != nil {
+		return errors.Join(err, closeFD(l.wakefd), closeFD(l.epfd))
+	}
+	return nil
+}
+
+// FD returns the epoll descriptor, for a host that waits on it and then calls
+// Poll(0). It is readable exactly when Poll(0) has something to do: events,
+// posts, or registrations that wait for their next turn. A host that waits
+// edge-triggered calls Poll(0) until that returns 0, before it waits again.
+//
+// The loop keeps the descriptor. It closes it in Close; then FD returns -1.
+func (l *Loop) FD() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.epfd
+}

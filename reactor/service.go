@@ -1,0 +1,133 @@
+package reactor
+
+import "runtime/debug"
+
+// verdict is the outcome of a turn.
+type verdict struct {
+	more bool
+	err  error
+}
+
+// round gives a turn to each registration that is queued now. Those that come
+// meanwhile wait for the next round, so that descriptors are looked at between.
+func (l *Loop) round() {
+	for n := l.queue.len(); n > 0 && !l.closed.Load(); n-- {
+		l.service(l.queue.pop())
+	}
+}
+
+// service gives r one turn. The rest is deferred, because a callback that calls
+// runtime.Goexit (as testing.T.FailNow does) must not leave r running for ever.
+func (l *Loop) service(r *Registration) {
+	if !r.state.begin() {
+		return
+	}
+	out := verdict{err: ErrGoexit}
+	defer l.settle(r, &out)
+	l.turn(r, &out)
+}
+
+// turn calls Ready and asks what comes next. It catches panics.
+func (l *Loop) turn(r *Registration, out *verdict) {
+	defer func() {
+		if v := recover(); v != nil {
+			out.err = l.caught(v)
+		}
+	}()
+	if err := l.ready(r); err != nil {
+		out.err = err
+		return
+	}
+	out.more, out.err = r.after()
+}
+
+// ready calls Ready, if that is still wanted.
+func (l *Loop) ready(r *Registration) error {
+	if r.state.load()&(flagPaused|flagClosed) != 0 {
+		return nil
+	}
+	ev := Event(r.events.Swap(0))
+	if r.source != nil {
+		ev |= eventReadable
+	}
+	if ev == 0 {
+		return nil // its edge was forgotten by Resume; the kernel tells it anew
+	}
+	l.ran++
+	l.stats.services.Add(1)
+	return r.handler.Ready(ev)
+}
+
+// after says whether r needs another turn. A ring that needs none is armed, in
+// a pause too: it is about to sleep, and its peer needs the room.
+func (r *Registration) after() (more bool, err error) {
+	word := r.state.load()
+	switch {
+	case r.source == nil:
+		return false, nil // the kernel tells
+	case word&flagClosed != 0:
+		return false, nil // the owner may have closed the ring already
+	case word&flagPaused != 0:
+		return r.source.Arm()
+	case word&flagAgain != 0:
+		return true, nil
+	}
+	if more, err = r.source.Pending(); more || err != nil {
+		return more, err
+	}
+	return r.source.Arm()
+}
+
+// settle draws the conclusion from a turn.
+func (l *Loop) settle(r *Registration, out *verdict) {
+	if out.err != nil {
+		l.end(r, out.err)
+		return
+	}
+	l.finish(r, out.more)
+}
+
+func (l *Loop) finish(r *Registration, more bool) {
+	requeue, closed := r.state.finish(more)
+	if requeue {
+		l.queue.push(r)
+	}
+	if closed {
+		l.mu.Lock()
+		l.settled.Broadcast() // to those who wait in Close
+		l.mu.Unlock()
+	}
+}
+
+// end ends r for cause, unless its owner closed it first, and tells Closed. The
+// descriptor is out of the epoll set by then, so Closed may close it.
+func (l *Loop) end(r *Registration, cause error) {
+	defer l.finish(r, false)
+	l.mu.Lock()
+	mine := r.state.seize()
+	if mine {
+		// It fails only for a descriptor that was closed too early, and then
+		// there is nothing that Closed could do about it.
+		_ = l.retire(r)
+	}
+	l.mu.Unlock()
+	if !mine {
+		return
+	}
+	l.stats.ended.Add(1)
+	if r.handler.Closed == nil {
+		return
+	}
+	defer func() {
+		if v := recover(); v != nil {
+			l.stats.panics.Add(1)
+		}
+	}()
+	l.ran++
+	r.handler.Closed(cause)
+}
+
+func (l *Loop) caught(value any) error {
+	l.stats.panics.Add(1)
+	return &PanicError{Value: value, Stack: debug.Stack()}
+}

@@ -1,0 +1,40 @@
+package reactor
+
+import "sync/atomic"
+
+// Stats counts what a loop did since it was made.
+type Stats struct {
+	Registered int    // registrations now
+	Waits      uint64 // calls of epoll_wait
+	Edges      uint64 // events for live registrations
+	Spurious   uint64 // events dropped, because their registration was gone
+	Services   uint64 // Ready callbacks
+	Posts      uint64 // posted functions run
+	Wakes      uint64 // writes to the loop's own eventfd
+	Panics     uint64 // panics caught, of all callbacks
+	Ended      uint64 // registrations ended by the loop, not by their owner
+}
+
+// counters are atomic so that Stats needs no lock on the hot path.
+type counters struct {
+	waits, edges, spurious, services, posts, wakes, panics, ended atomic.Uint64
+}
+
+// Stats returns the counters. Each is exact, but they are not all of one
+// instant while the loop runs.
+func (l *Loop) Stats() Stats {
+	l.mu.Lock()
+	registered := l.table.live
+	l.mu.Unlock()
+	return Stats{
+		Registered: registered,
+		Waits:      l.stats.waits.Load(),
+		Edges:      l.stats.edges.Load(),
+		Spurious:   l.stats.spurious.Load(),
+		Services:   l.stats.services.Load(),
+		Posts:      l.stats.posts.Load(),
+		Wakes:      l.stats.wakes.Load(),
+		Panics:     l.stats.panics.Load(),
+		Ended:      l.stats.ended.Load(),
+	}
+}

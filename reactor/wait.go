@@ -1,0 +1,98 @@
+package reactor
+
+import "time"
+
+// step waits once and runs one round. worked means that callbacks were due.
+func (l *Loop) step(timeout time.Duration) (worked bool, err error) {
+	if timeout, err = l.beforeWait(timeout); err != nil {
+		return false, err
+	}
+	l.stats.waits.Add(1)
+	n, err := epollWait(l.epfd, l.events, timeout)
+	if err != nil {
+		return false, err
+	}
+	l.afterWait(l.events[:n])
+	if l.batch.len() == 0 && l.queue.len() == 0 {
+		return false, nil
+	}
+	if l.byPoll {
+		l.owner.lockThread()
+		defer l.owner.unlockThread()
+	}
+	l.runPosts()
+	l.round()
+	return true, nil
+}
+
+// beforeWait returns how long to wait.
+func (l *Loop) beforeWait(timeout time.Duration) (time.Duration, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case l.closed.Load():
+		return 0, ErrClosed
+	case l.stopped:
+		return 0, errStopped
+	}
+	if l.backlog() {
+		timeout = 0
+	}
+	l.awake = timeout == 0 // else whoever has work must ring from here on
+	// One wait sees all that is ready: FD is not readable for leftovers, and no
+	// descriptor waits behind others.
+	if need := l.table.live + 1; need > len(l.events) {
+		l.events = make([]pollEvent, 2*need)
+	}
+	return timeout, nil
+}
+
+// backlog says whether there is work that no edge will tell. Needs l.mu.
+func (l *Loop) backlog() bool {
+	return len(l.posts) > 0 || len(l.inbox) > 0 || l.batch.len() > 0 || l.queue.len() > 0
+}
+
+// afterWait puts on the queues what the wait brought.
+func (l *Loop) afterWait(events []pollEvent) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.awake = true
+	for i := range events {
+		l.dispatch(received(&events[i]))
+	}
+	if !l.rung { // else their edge is still to come, and would find nothing
+		l.takeInbox()
+	}
+}
+
+// dispatch needs l.mu.
+func (l *Loop) dispatch(k token, ev Event) {
+	if k == wakeToken {
+		l.rung = false
+		return
+	}
+	r := l.table.find(k)
+	if r == nil {
+		l.stats.spurious.Add(1) // closed since the wait, or its doorbell was closed too early
+		return
+	}
+	l.stats.edges.Add(1)
+	r.events.Or(uint32(ev))
+	if r.state.wake() {
+		l.queue.push(r)
+	}
+}
+
+// takeInbox needs l.mu.
+func (l *Loop) takeInbox() {
+	for _, f := range l.posts {
+		l.batch.push(f)
+	}
+	clear(l.posts)
+	l.posts = l.posts[:0]
+	for _, r := range l.inbox {
+		l.queue.push(r)
+	}
+	clear(l.inbox)
+	l.inbox = l.inbox[:0]
+}
