@@ -131,7 +131,7 @@ func (s *Sender[T]) Send(src []T) (int, error) {
 func (s *Sender[T]) sendRest(src []T, n int, signal bool, err error) (int, error) {
 	for {
 		s.short = n < len(src)
-		if err = s.notify(signal, "send", err); err != nil || !s.short {
+		if err := s.notify(signal, "send", err); err != nil || !s.short {
 			return n, err
 		}
 		more, err := s.armed("send")

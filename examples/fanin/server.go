@@ -49,8 +49,6 @@ type client struct {
 type tally struct {
 	rings     int
 	crashed   int
-	messages  uint64
-	bytes     uint64
 	doorbells uint64
 	counts
 }
