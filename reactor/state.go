@@ -59,7 +59,7 @@ func (s *state) wake() (push bool) {
 func (s *state) begin() bool {
 	before, _ := s.update(func(w uint32) uint32 {
 		if w&flagClosed != 0 {
-			return flagClosed | phaseIdle
+			return flagClosed // and idle
 		}
 		return w&flagPaused | phaseRunning
 	})
@@ -72,9 +72,9 @@ func (s *state) finish(more bool) (requeue, closed bool) {
 	_, after := s.update(func(w uint32) uint32 {
 		switch {
 		case w&flagClosed != 0:
-			return flagClosed | phaseIdle
+			return flagClosed // and idle
 		case w&flagPaused != 0:
-			return flagPaused | flagAgain | phaseIdle
+			return flagPaused | flagAgain // and idle
 		case more || w&flagAgain != 0:
 			return phaseQueued
 		}

@@ -20,14 +20,30 @@ type counters struct {
 	waits, edges, spurious, services, posts, wakes, panics, ended atomic.Uint64
 }
 
+func (s *Stats) add(o Stats) {
+	s.Registered += o.Registered
+	s.Waits += o.Waits
+	s.Edges += o.Edges
+	s.Spurious += o.Spurious
+	s.Services += o.Services
+	s.Posts += o.Posts
+	s.Wakes += o.Wakes
+	s.Panics += o.Panics
+	s.Ended += o.Ended
+}
+
+// Registered returns the number of registrations that the loop has now.
+func (l *Loop) Registered() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.table.live
+}
+
 // Stats returns the counters. Each is exact, but they are not all of one
 // instant while the loop runs.
 func (l *Loop) Stats() Stats {
-	l.mu.Lock()
-	registered := l.table.live
-	l.mu.Unlock()
 	return Stats{
-		Registered: registered,
+		Registered: l.Registered(),
 		Waits:      l.stats.waits.Load(),
 		Edges:      l.stats.edges.Load(),
 		Spurious:   l.stats.spurious.Load(),

@@ -134,8 +134,7 @@ func (s *Sender[T]) sendRest(src []T, n int, signal bool, err error) (int, error
 		if err := s.notify(signal, "send", err); err != nil || !s.short {
 			return n, err
 		}
-		more, err := s.armed("send")
-		if !more || err != nil {
+		if more, err := s.armed("send"); !more || err != nil {
 			return n, err
 		}
 		var sent int
