@@ -124,6 +124,12 @@ func (l *Loop) letGo() bool {
 	if l.closed.Load() {
 		return false
 	}
+	for _, r := range l.hot { // nobody polls them from here on
+		r.state.cool()
+		l.queue.push(r)
+	}
+	clear(l.hot)
+	l.hot = l.hot[:0]
 	l.awake = false
 	if l.backlog() {
 		_ = l.ring() // a nonblocking eventfd of our own takes every write

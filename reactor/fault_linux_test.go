@@ -230,6 +230,7 @@ func TestFault54Errno(t *testing.T) {
 }
 
 func injectRole(args []string) int {
+	wakeCost() // measured once, with descriptors and a goroutine of its own
 	before := proctest.Take()
 	if err := injections[args[0]](); err != nil {
 		fmt.Fprintln(os.Stderr, args[0], err)

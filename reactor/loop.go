@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // A Loop services registrations on one goroutine: the one in Run, or the
@@ -30,7 +31,13 @@ type Loop struct {
 
 	closed atomic.Bool // set under mu
 
+	spin  time.Duration // how long to poll a ring that ran dry
+	start time.Time     // of the clock that now reads
+
 	// Of the goroutine in charge.
+	now    time.Duration // read once a step
+	looked time.Duration // the last look at the descriptors
+	hot    []*Registration
 	events []pollEvent
 	queue  queue[*Registration]
 	batch  queue[func()]
@@ -41,9 +48,12 @@ type Loop struct {
 
 // NewLoop makes a loop. It does nothing before Run or Poll. On other systems
 // than Linux the error matches errors.ErrUnsupported.
-func NewLoop() (*Loop, error) {
-	l := &Loop{table: newTable(), events: make([]pollEvent, 64)}
+func NewLoop(opts ...Option) (*Loop, error) {
+	l := &Loop{table: newTable(), events: make([]pollEvent, 64), spin: defaultSpin(), start: time.Now()}
 	l.settled.L = &l.mu
+	for _, o := range opts {
+		o(l)
+	}
 	if err := l.open(); err != nil {
 		return nil, fmt.Errorf("reactor: new loop: %w", err)
 	}

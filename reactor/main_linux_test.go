@@ -25,8 +25,8 @@ type harness struct {
 	fds []int
 }
 
-func newHarness(t testing.TB) *harness {
-	l, err := NewLoop()
+func newHarness(t testing.TB, opts ...Option) *harness {
+	l, err := NewLoop(opts...)
 	require.NoError(t, err)
 	h := &harness{Loop: l, t: t}
 	t.Cleanup(func() {

@@ -14,15 +14,16 @@ type Reactor struct {
 	loops []*Loop
 }
 
-// New makes a reactor of that many loops; 0 or less stands for GOMAXPROCS. Like
-// a Loop it does nothing before Run, and has to be closed.
-func New(loops int) (*Reactor, error) {
+// New makes a reactor of that many loops; 0 or less stands for GOMAXPROCS. The
+// options are those of each loop. Like a Loop it does nothing before Run, and has
+// to be closed.
+func New(loops int, opts ...Option) (*Reactor, error) {
 	if loops <= 0 {
 		loops = runtime.GOMAXPROCS(0)
 	}
 	r := &Reactor{}
 	for range loops {
-		l, err := NewLoop()
+		l, err := NewLoop(opts...)
 		if err != nil {
 			return nil, errors.Join(err, r.Close())
 		}

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 )
 
 // A Registration is a ring end or a descriptor that a loop looks after. Its
@@ -17,6 +18,12 @@ type Registration struct {
 	token    token
 	state    state
 	events   atomic.Uint32 // an Event: seen and not yet told to Ready
+
+	// Of the loop's goroutine; see hot.go.
+	dry     time.Duration // l.now when it became hot
+	penalty uint8         // dry spells to sleep through after the next miss
+	skip    uint8         // of these, what is left
+	cooling bool          // its next turn only arms
 }
 
 // Attach lets the loop service one end of a ring. Ready gets a first turn at

@@ -4,7 +4,8 @@ import "runtime/debug"
 
 // verdict is the outcome of a turn.
 type verdict struct {
-	more bool
+	more bool // another turn is due
+	hot  bool // nothing now, but worth polling
 	err  error
 }
 
@@ -34,11 +35,13 @@ func (l *Loop) turn(r *Registration, out *verdict) {
 			out.err = l.caught(v)
 		}
 	}()
-	if err := l.ready(r); err != nil {
+	if r.cooling {
+		r.cooling = false
+	} else if err := l.ready(r); err != nil {
 		out.err = err
 		return
 	}
-	out.more, out.err = r.after()
+	*out = l.after(r)
 }
 
 // ready calls Ready, if that is still wanted.
@@ -58,24 +61,27 @@ func (l *Loop) ready(r *Registration) error {
 	return r.handler.Ready(ev)
 }
 
-// after says whether r needs another turn. A ring that needs none is armed, in
-// a pause too: it is about to sleep, and its peer needs the room.
-func (r *Registration) after() (more bool, err error) {
+// after says what comes next for r. A ring that is dry is polled for a while or
+// armed, the latter in a pause too: it is about to sleep, and its peer needs the
+// room.
+func (l *Loop) after(r *Registration) (v verdict) {
 	word := r.state.load()
 	switch {
-	case r.source == nil:
-		return false, nil // the kernel tells
-	case word&flagClosed != 0:
-		return false, nil // the owner may have closed the ring already
+	case r.source == nil: // the kernel tells
+	case word&flagClosed != 0: // the owner may have closed the ring already
 	case word&flagPaused != 0:
-		return r.source.Arm()
+		v.more, v.err = r.source.Arm()
 	case word&flagAgain != 0:
-		return true, nil
+		v.more = true
+	default:
+		if v.more, v.err = r.source.Pending(); v.more || v.err != nil {
+			return v
+		}
+		if v.hot = l.heats(r); !v.hot {
+			v.more, v.err = r.source.Arm()
+		}
 	}
-	if more, err = r.source.Pending(); more || err != nil {
-		return more, err
-	}
-	return r.source.Arm()
+	return v
 }
 
 // settle draws the conclusion from a turn.
@@ -84,7 +90,13 @@ func (l *Loop) settle(r *Registration, out *verdict) {
 		l.end(r, out.err)
 		return
 	}
-	l.finish(r, out.more)
+	if out.hot && r.state.heat() {
+		r.dry = l.now
+		l.hot = append(l.hot, r)
+		return
+	}
+	// A ring that was to be hot but is not has something to look at.
+	l.finish(r, out.more || out.hot)
 }
 
 func (l *Loop) finish(r *Registration, more bool) {

@@ -6,7 +6,8 @@ import "sync/atomic"
 // compare-and-swap decides who may touch the ring:
 //
 //	idle -> queued -> running -> idle
-//	                     `-----> queued, at the tail: there is more to do
+//	                     |-----> queued, at the tail: there is more to do
+//	                     `-----> hot: polled for a while, then queued again
 //
 // Edges, Resume and Close come from anywhere. Only the loop takes the steps out
 // of queued and running.
@@ -16,9 +17,10 @@ const (
 	phaseIdle uint32 = iota
 	phaseQueued
 	phaseRunning
+	phaseHot
 	phaseMask uint32 = 3
 
-	flagAgain  uint32 = 1 << 2 // look again: an edge while running or paused
+	flagAgain  uint32 = 1 << 2 // look again: an edge while running, hot or paused
 	flagPaused uint32 = 1 << 3 // no turn before Resume
 	flagClosed uint32 = 1 << 4 // for good: no callback but the one that runs
 )
@@ -39,14 +41,14 @@ func (s *state) update(step func(uint32) uint32) (before, after uint32) {
 }
 
 // wake asks for a turn. The caller has to push the registration on the queue if
-// it returns true. A wake that comes while running or paused is remembered:
+// it returns true. A wake that comes while running, hot or paused is remembered:
 // the peer may send no other.
 func (s *state) wake() (push bool) {
 	before, after := s.update(func(w uint32) uint32 {
 		switch {
 		case w&flagClosed != 0 || w&phaseMask == phaseQueued:
 			return w
-		case w&phaseMask == phaseRunning || w&flagPaused != 0:
+		case w&phaseMask != phaseIdle || w&flagPaused != 0:
 			return w | flagAgain
 		}
 		return phaseQueued
@@ -81,6 +83,15 @@ func (s *state) finish(more bool) (requeue, closed bool) {
 		return phaseIdle
 	})
 	return after&phaseMask == phaseQueued, after&flagClosed != 0
+}
+
+// heat ends a turn of a ring that is to be polled. It is false if something came
+// meanwhile that a plain end of the turn has to deal with.
+func (s *state) heat() bool { return s.word.CompareAndSwap(phaseRunning, phaseHot) }
+
+// cool gives a hot registration a turn. The caller has to push it on the queue.
+func (s *state) cool() {
+	s.update(func(w uint32) uint32 { return w&^phaseMask | phaseQueued })
 }
 
 // pause is true for the first of several calls.

@@ -2,19 +2,20 @@ package reactor
 
 import "time"
 
-// step waits once and runs one round. worked means that callbacks were due.
+// step waits once and runs one round. worked means that callbacks were due, or that
+// rings are polled.
 func (l *Loop) step(timeout time.Duration) (worked bool, err error) {
 	if timeout, err = l.beforeWait(timeout); err != nil {
 		return false, err
 	}
-	l.stats.waits.Add(1)
-	n, err := epollWait(l.epfd, l.events, timeout)
+	n, err := l.look(timeout)
 	if err != nil {
 		return false, err
 	}
 	l.afterWait(l.events[:n])
+	l.pollHot()
 	if l.batch.len() == 0 && l.queue.len() == 0 {
-		return false, nil
+		return len(l.hot) > 0, nil
 	}
 	if l.byPoll {
 		l.owner.lockThread()
@@ -23,6 +24,24 @@ func (l *Loop) step(timeout time.Duration) (worked bool, err error) {
 	l.runPosts()
 	l.round()
 	return true, nil
+}
+
+// look asks the kernel what is ready, unless it did so a moment ago and the rings
+// keep the loop busy.
+func (l *Loop) look(timeout time.Duration) (n int, err error) {
+	if l.spin > 0 {
+		l.now = time.Since(l.start)
+	}
+	if timeout == 0 && l.skipLook() {
+		return 0, nil
+	}
+	l.stats.waits.Add(1)
+	n, err = epollWait(l.epfd, l.events, timeout)
+	if timeout != 0 && l.spin > 0 {
+		l.now = time.Since(l.start)
+	}
+	l.looked = l.now
+	return n, err
 }
 
 // beforeWait returns how long to wait.
@@ -35,7 +54,7 @@ func (l *Loop) beforeWait(timeout time.Duration) (time.Duration, error) {
 	case l.stopped:
 		return 0, errStopped
 	}
-	if l.backlog() {
+	if l.backlog() || len(l.hot) > 0 {
 		timeout = 0
 	}
 	l.awake = timeout == 0 // else whoever has work must ring from here on
