@@ -225,8 +225,9 @@ func socketPair(t *testing.T) (a, b *net.UnixConn) {
 func TestReplyInPieces(t *testing.T) {
 	ours, theirs := socketPair(t)
 	good := goodReply(oneRing)
+	sent := unix.UnixRights(someFDs(t, 3)...)
 	go func() {
-		_, _, _ = theirs.WriteMsgUnix(good[:1], unix.UnixRights(0, 1, 2), nil)
+		_, _, _ = theirs.WriteMsgUnix(good[:1], sent, nil)
 		_ = drained(theirs)
 		_, _ = theirs.Write(good[1:])
 	}()
@@ -244,6 +245,7 @@ func TestReplyInPieces(t *testing.T) {
 }
 
 func TestServerGoneBeforeItAnswered(t *testing.T) {
+	three := unix.UnixRights(someFDs(t, 3)...)
 	for name, act := range map[string]func(*net.UnixConn) error{
 		"at once":           func(*net.UnixConn) error { return nil },
 		"after the request": readRequestOf,
@@ -251,7 +253,7 @@ func TestServerGoneBeforeItAnswered(t *testing.T) {
 			if err := readRequestOf(c); err != nil {
 				return err
 			}
-			_, _, err := c.WriteMsgUnix(goodReply(oneRing)[:47], unix.UnixRights(0, 1, 2), nil)
+			_, _, err := c.WriteMsgUnix(goodReply(oneRing)[:47], three, nil)
 			return err
 		},
 	} {
@@ -303,7 +305,7 @@ func TestDialTriesAgainWhenServerIsBusy(t *testing.T) {
 		dialed <- err
 	}()
 	busy := encodeReply(reply{status: StatusUnavailable, reason: ReasonBusy})
-	for _, p := range []part{{data: busy}, {data: busy}, {data: goodReply(oneRing), control: unix.UnixRights(0, 1, 2)}} {
+	for _, p := range []part{{data: busy}, {data: busy}, {data: goodReply(oneRing), control: unix.UnixRights(someFDs(t, 3)...)}} {
 		c, err := l.Accept()
 		require.NoError(t, err)
 		_, _, err = c.(*net.UnixConn).WriteMsgUnix(p.data, p.control, nil)
@@ -321,6 +323,7 @@ func TestDialWaitsForBacklog(t *testing.T) {
 	defer unix.Close(fd)
 	require.NoError(t, unix.Bind(fd, &unix.SockaddrUnix{Name: path}))
 	require.NoError(t, unix.Listen(fd, 0))
+	three := unix.UnixRights(someFDs(t, 3)...)
 	first := rawClient(t, path)
 	defer first.Close()
 	_, err = net.Dial("unix", path)
@@ -342,7 +345,7 @@ func TestDialWaitsForBacklog(t *testing.T) {
 	for range 2 { // first, and then the one that waited
 		client, _, err := unix.Accept4(fd, unix.SOCK_CLOEXEC)
 		require.NoError(t, err)
-		require.NoError(t, unix.Sendmsg(client, goodReply(oneRing), unix.UnixRights(0, 1, 2), nil, 0))
+		require.NoError(t, unix.Sendmsg(client, goodReply(oneRing), three, nil, 0))
 		defer unix.Close(client)
 	}
 	require.NoError(t, <-dialed)

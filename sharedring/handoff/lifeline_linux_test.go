@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"testing"
 	"time"
 
@@ -305,5 +306,37 @@ func TestManyWaits(t *testing.T) {
 	require.NoError(t, client.Close())
 	for range 5 {
 		require.NoError(t, <-waited)
+	}
+}
+
+// A signal interrupts poll(2) even when it does not wait; that was once taken for
+// the death of a peer.
+func TestSignalsAreNotTakenForDeath(t *testing.T) {
+	server, _ := pair(t, oneRing)
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	pid, thread := os.Getpid(), unix.Gettid()
+	stop, done := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(done)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+				// The runtime's own signal for goroutines that run too long. It
+				// expects strays.
+				_ = unix.Tgkill(pid, thread, unix.SIGURG)
+			}
+		}
+	}()
+	defer func() {
+		close(stop)
+		<-done
+	}()
+	for range 2_000 {
+		ended, err := server.Check()
+		require.NoError(t, err)
+		require.False(t, ended)
 	}
 }

@@ -129,11 +129,16 @@ func receiveByte(fd int) (byte, error) {
 	}
 }
 
-// readable reports whether fd has an event now. If poll(2) fails it says yes, and
-// the read that follows tells.
+// readable reports whether fd has an event now. A pending signal interrupts poll(2)
+// even when it does not wait, and must not pass for an event: of a pidfd, that would
+// be a death.
 func readable(fd int) bool {
-	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
-	return n != 0 || err != nil
+	for {
+		n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+		if err != unix.EINTR {
+			return n > 0
+		}
+	}
 }
 
 // newEpoll returns an epoll that is readable when one of fds is.
