@@ -87,6 +87,8 @@ func (l *Loop) release() {
 	defer l.mu.Unlock()
 	l.tornErr = errors.Join(closeFD(l.wakefd), closeFD(l.epfd))
 	l.wakefd, l.epfd = -1, -1
+	l.tornErr = errors.Join(l.tornErr, l.dropTimers())
+	l.hot = nil
 	l.owner.goroutine.Store(0)
 	l.torn = true
 	l.settled.Broadcast()

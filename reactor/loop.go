@@ -9,8 +9,8 @@ import (
 )
 
 // A Loop services registrations on one goroutine: the one in Run, or the
-// host's, in Poll. Make one with NewLoop. It owns an epoll descriptor and an
-// eventfd, until Close.
+// host's, in Poll. Make one with NewLoop. It owns an epoll descriptor, an eventfd
+// and, from the first timer on, a timerfd, until Close.
 type Loop struct {
 	epfd   int
 	wakefd int // eventfd, edge-triggered and never read
@@ -20,6 +20,7 @@ type Loop struct {
 	mu      sync.Mutex
 	settled sync.Cond // on mu: a closed registration left its callback, or torn
 	table   table
+	timers  timers
 	posts   []func()        // not yet seen by the loop
 	inbox   []*Registration // the same, queued
 	awake   bool            // the loop will look at posts and inbox without an edge
@@ -32,7 +33,7 @@ type Loop struct {
 	closed atomic.Bool // set under mu
 
 	spin  time.Duration // how long to poll a ring that ran dry
-	start time.Time     // of the clock that now reads
+	start time.Time     // 0 on the loop's clock
 
 	// Of the goroutine in charge.
 	now    time.Duration // read once a step
@@ -51,6 +52,7 @@ type Loop struct {
 func NewLoop(opts ...Option) (*Loop, error) {
 	l := &Loop{table: newTable(), events: make([]pollEvent, 64), spin: defaultSpin(), start: time.Now()}
 	l.settled.L = &l.mu
+	l.timers.fd = -1
 	for _, o := range opts {
 		o(l)
 	}

@@ -152,3 +152,20 @@ func closeFD(fd int) error {
 }
 
 func threadID() int { return unix.Gettid() }
+
+func timerCreate() (int, error) {
+	fd, err := unix.TimerfdCreate(unix.CLOCK_MONOTONIC, unix.TFD_CLOEXEC|unix.TFD_NONBLOCK)
+	if err != nil {
+		return -1, fmt.Errorf("timerfd_create: %w", err)
+	}
+	return fd, nil
+}
+
+// timerSet has fd fire once, d from now. d must be positive: 0 would turn it off.
+func timerSet(fd int, d time.Duration) error {
+	spec := unix.ItimerSpec{Value: unix.NsecToTimespec(int64(d))}
+	if err := unix.TimerfdSettime(fd, 0, &spec, nil); err != nil {
+		return fmt.Errorf("timerfd_settime: %w", err)
+	}
+	return nil
+}

@@ -27,3 +27,5 @@ func eventfdCreate() (int, error)                                          { ret
 func eventfdWrite(fd int) error                                            { return errUnsupported }
 func closeFD(fd int) error                                                 { return errUnsupported }
 func threadID() int                                                        { return 0 }
+func timerCreate() (int, error)                                            { return -1, errUnsupported }
+func timerSet(fd int, d time.Duration) error                               { return errUnsupported }

@@ -5,8 +5,11 @@ package reactor
 // successor's when an event of a closed registration comes late.
 type token struct{ slot, generation uint32 }
 
-// wakeToken is the loop's own eventfd. The table never hands out slot 0.
-var wakeToken = token{}
+// The loop's own descriptors. The table never hands out slot 0.
+var (
+	wakeToken  = token{generation: 0} // eventfd
+	timerToken = token{generation: 1} // timerfd
+)
 
 // table maps tokens to live registrations.
 type table struct {

@@ -86,8 +86,12 @@ func (l *Loop) afterWait(events []pollEvent) {
 
 // dispatch needs l.mu.
 func (l *Loop) dispatch(k token, ev Event) {
-	if k == wakeToken {
+	switch k {
+	case wakeToken:
 		l.rung = false
+		return
+	case timerToken:
+		l.expire()
 		return
 	}
 	r := l.table.find(k)
