@@ -3,6 +3,7 @@ package reactor
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,6 +17,7 @@ type Loop struct {
 	wakefd int // eventfd, edge-triggered and never read
 	owner  owner
 	stats  counters
+	log    *slog.Logger
 
 	mu      sync.Mutex
 	settled sync.Cond // on mu: a closed registration left its callback, or torn
@@ -50,7 +52,7 @@ type Loop struct {
 // NewLoop makes a loop. It does nothing before Run or Poll. On other systems
 // than Linux the error matches errors.ErrUnsupported.
 func NewLoop(opts ...Option) (*Loop, error) {
-	l := &Loop{table: newTable(), events: make([]pollEvent, 64), spin: defaultSpin(), start: time.Now()}
+	l := &Loop{table: newTable(), events: make([]pollEvent, 64), log: slog.New(slog.DiscardHandler), spin: defaultSpin(), start: time.Now()}
 	l.settled.L = &l.mu
 	l.timers.fd = -1
 	for _, o := range opts {

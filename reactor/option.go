@@ -1,6 +1,9 @@
 package reactor
 
-import "time"
+import (
+	"log/slog"
+	"time"
+)
 
 // Option changes how a loop is made.
 type Option func(*Loop)
@@ -11,4 +14,10 @@ type Option func(*Loop)
 // on a loop that a host drives by Poll.
 func WithSpin(d time.Duration) Option {
 	return func(l *Loop) { l.spin = max(d, 0) }
+}
+
+// WithLogger has the loop report panics of callbacks as errors, and registrations
+// that it ends for another cause as warnings. The default is to say nothing.
+func WithLogger(log *slog.Logger) Option {
+	return func(l *Loop) { l.log = log }
 }

@@ -49,8 +49,8 @@ func (l *Loop) runPosts() {
 
 func (l *Loop) runPost(f func()) {
 	defer func() {
-		if recover() != nil {
-			l.stats.panics.Add(1)
+		if v := recover(); v != nil {
+			_ = l.caught("Post or timer", v)
 		}
 	}()
 	l.ran++

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"runtime/pprof"
+	"strconv"
 	"sync"
 )
 
@@ -59,7 +61,8 @@ func (r *Reactor) Register(fd int, i Interest, h Handler) (*Registration, error)
 	return r.Least().Register(fd, i, h)
 }
 
-// Run runs all loops, each on a goroutine of its own, until ctx ends, and returns
+// Run runs all loops, each on a goroutine of its own with the profiler label
+// shmloop-loop set to its number, until ctx ends, and returns
 // ctx.Err(); or until Close, with an error that matches ErrClosed. If one loop
 // fails the others are stopped and its error is returned.
 func (r *Reactor) Run(ctx context.Context) error {
@@ -70,7 +73,8 @@ func (r *Reactor) Run(ctx context.Context) error {
 	for i, l := range r.loops {
 		all.Go(func() {
 			defer stop()
-			errs[i] = l.Run(running)
+			labels := pprof.Labels("shmloop-loop", strconv.Itoa(i))
+			pprof.Do(running, labels, func(ctx context.Context) { errs[i] = l.Run(ctx) })
 		})
 	}
 	all.Wait()

@@ -19,6 +19,9 @@ type Registration struct {
 	state    state
 	events   atomic.Uint32 // an Event: seen and not yet told to Ready
 
+	edges    atomic.Uint64
+	services atomic.Uint64
+
 	// Of the loop's goroutine; see hot.go.
 	dry     time.Duration // l.now when it became hot
 	penalty uint8         // dry spells to sleep through after the next miss

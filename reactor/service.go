@@ -1,6 +1,10 @@
 package reactor
 
-import "runtime/debug"
+import (
+	"errors"
+	"io"
+	"runtime/debug"
+)
 
 // verdict is the outcome of a turn.
 type verdict struct {
@@ -32,7 +36,7 @@ func (l *Loop) service(r *Registration) {
 func (l *Loop) turn(r *Registration, out *verdict) {
 	defer func() {
 		if v := recover(); v != nil {
-			out.err = l.caught(v)
+			out.err = l.caught("Ready", v)
 		}
 	}()
 	if r.cooling {
@@ -58,6 +62,7 @@ func (l *Loop) ready(r *Registration) error {
 	}
 	l.ran++
 	l.stats.services.Add(1)
+	r.services.Add(1)
 	return r.handler.Ready(ev)
 }
 
@@ -127,19 +132,32 @@ func (l *Loop) end(r *Registration, cause error) {
 		return
 	}
 	l.stats.ended.Add(1)
+	l.logEnd(r, cause)
 	if r.handler.Closed == nil {
 		return
 	}
 	defer func() {
 		if v := recover(); v != nil {
-			l.stats.panics.Add(1)
+			_ = l.caught("Closed", v)
 		}
 	}()
 	l.ran++
 	r.handler.Closed(cause)
 }
 
-func (l *Loop) caught(value any) error {
+// logEnd leaves out what is logged elsewhere, and ends that nobody has to look into.
+func (l *Loop) logEnd(r *Registration, cause error) {
+	var panicked *PanicError
+	if errors.As(cause, &panicked) || errors.Is(cause, ErrClosed) || errors.Is(cause, io.EOF) {
+		return
+	}
+	l.log.Warn("reactor: registration ended", "descriptor", r.fd, "error", cause)
+}
+
+// caught reports a panic of a callback.
+func (l *Loop) caught(callback string, value any) error {
 	l.stats.panics.Add(1)
-	return &PanicError{Value: value, Stack: debug.Stack()}
+	err := &PanicError{Value: value, Stack: debug.Stack()}
+	l.log.Error("reactor: callback panicked", "callback", callback, "panic", value, "stack", string(err.Stack))
+	return err
 }

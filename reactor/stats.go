@@ -15,6 +15,17 @@ type Stats struct {
 	Ended      uint64 // registrations ended by the loop, not by their owner
 }
 
+// RegistrationStats counts what a loop did for one registration.
+type RegistrationStats struct {
+	Edges    uint64 // events of its descriptor
+	Services uint64 // Ready callbacks
+}
+
+// Stats returns the counters, also after Close.
+func (r *Registration) Stats() RegistrationStats {
+	return RegistrationStats{Edges: r.edges.Load(), Services: r.services.Load()}
+}
+
 // counters are atomic so that Stats needs no lock on the hot path.
 type counters struct {
 	waits, edges, spurious, services, posts, wakes, panics, ended atomic.Uint64

@@ -100,6 +100,7 @@ func (l *Loop) dispatch(k token, ev Event) {
 		return
 	}
 	l.stats.edges.Add(1)
+	r.edges.Add(1)
 	r.events.Or(uint32(ev))
 	if r.state.wake() {
 		l.queue.push(r)
