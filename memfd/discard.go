@@ -1,6 +1,12 @@
 package memfd
 
-import "sync"
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"sync"
+)
 
 // maxClosers bounds the threads that hostile descriptors can hold in close(2).
 const maxClosers = 16
@@ -12,11 +18,12 @@ var discarded struct {
 	closers int // goroutines that close them now
 }
 
-// Discard closes a descriptor that a peer sent and that is not known to be
-// harmless. It returns at once, and the descriptor is closed in the
-// background: close(2) hangs on a file of a FUSE server that does not answer,
-// until that server's end of the FUSE device is closed. (So does exec, if it
-// is to close such a file.)
+// Discard closes descriptors that a peer sent and that are not known to be
+// harmless. It returns at once. An eventfd and memory that knows seals are closed
+// by then; anything else is closed in the background: close(2) hangs on a file of
+// a FUSE server that does not answer, until that server's end of the FUSE device
+// is closed, and on a socket for as long as its SO_LINGER says. (So does exec, if
+// it is to close such a file.)
 //
 // At most 16 threads hang that way. What is discarded meanwhile stays open, so
 // limit how many descriptors one peer may send. Where none is expected, call
@@ -25,7 +32,29 @@ var discarded struct {
 //
 // It may be called from any goroutine. Nothing is reported, as nothing could
 // be done about it.
-func Discard(fd int) {
+func Discard(fds ...int) {
+	fds = slices.Clone(fds)
+	slices.Sort(fds)
+	for _, fd := range slices.Compact(fds) { // a number given twice is closed once
+		name, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
+		switch {
+		case errors.Is(err, os.ErrNotExist):
+			// Not open. By the time of a later close it could be someone else's.
+		case err == nil && closesAtOnce(fd, name):
+			_ = closeFD(fd)
+		default:
+			discard(fd)
+		}
+	}
+}
+
+// closesAtOnce asks nothing that the file's owner could answer.
+func closesAtOnce(fd int, name string) bool {
+	_, err := getSeals(fd)
+	return err == nil || name == "anon_inode:[eventfd]"
+}
+
+func discard(fd int) {
 	d := &discarded
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -145,6 +145,17 @@ func (m *Mapping) Prefault() error {
 	return nil
 }
 
+// Free gives the memory of the pages back to the system, for all who map them: they
+// read zeroes from then on. It is for shared memory that nobody needs any more but a
+// peer may hold on to, at our expense.
+func (m *Mapping) Free() error {
+	err := m.use(func() error { return free(m.pages) })
+	if err != nil {
+		return fmt.Errorf("memfd: free %d bytes of %q: %w", len(m.pages), m.name, err)
+	}
+	return nil
+}
+
 // Close takes the memory away from this process, but not the addresses: one
 // mmap puts private zero pages in their place. So a slice that is still in use
 // stays readable, can no longer reach the peer, and can never show what is

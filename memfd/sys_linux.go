@@ -133,6 +133,10 @@ func lock(pages []byte) error {
 	return retry(func() error { return unix.Mlock(pages) })
 }
 
+func free(pages []byte) error {
+	return retry(func() error { return unix.Madvise(pages, unix.MADV_REMOVE) })
+}
+
 // populate is EINVAL on kernels before 5.14.
 func populate(pages []byte, writable bool) error {
 	advice := unix.MADV_POPULATE_READ

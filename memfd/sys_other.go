@@ -16,4 +16,5 @@ func mapFile(int, int, bool) ([]byte, error)        { return nil, errors.ErrUnsu
 func replaceByZeroes([]byte, bool) error            { return errors.ErrUnsupported }
 func unmap([]byte) error                            { return errors.ErrUnsupported }
 func lock([]byte) error                             { return errors.ErrUnsupported }
+func free([]byte) error                             { return errors.ErrUnsupported }
 func populate([]byte, bool) error                   { return errors.ErrUnsupported }

@@ -25,7 +25,8 @@ type Source interface {
 type Handler struct {
 	// Ready is one turn: take a batch and return. It may be called with nothing
 	// to take. What is left over gets another turn, after the others. An error
-	// ends the registration.
+	// ends the registration; so return that of a ring, io.EOF included: one that is
+	// swallowed is met again in the next turn, for ever.
 	Ready func(ev Event) error
 	// Closed is the last callback, called exactly once when the loop ends the
 	// registration itself. err is what Ready or the Source returned, a

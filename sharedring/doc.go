@@ -14,10 +14,17 @@
 //
 // # Waiting
 //
-// Calls without a context never wait. Send that comes up short and Receive that
-// returns 0 have armed the doorbell: [Sender.FD] or [Receiver.FD] sees an edge when
-// it is worth calling again. Calls with a context wait, first by polling for a few
-// microseconds, then parked in Go's netpoller, where they hold no thread.
+// Calls with a context wait, first by polling for a few microseconds, then parked in
+// Go's netpoller, where they hold no thread.
+//
+// Calls without a context never wait. Who waits for FD in an event loop of his own
+// calls Arm first, each time: while an end is awake it keeps the peer from ringing,
+// and Arm gives that up and says whether there is something to do after all.
+//
+//	for {
+//		n, err := rx.Receive(buf) // until it returns 0, then
+//		pending, err := rx.Arm()  // false: now wait for an edge of rx.FD()
+//	}
 //
 // To service many ends on few goroutines, register them in an event loop: both
 // ends have the FD, Pending and Arm that package reactor asks for.

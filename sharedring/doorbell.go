@@ -4,11 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
-	"strings"
 	"sync/atomic"
-
-	"github.com/shmloop/shmloop/memfd"
 )
 
 // doorbell is a descriptor that one side rings and the other waits on. Closing it
@@ -25,8 +21,8 @@ const doorbellClosed = 1 << 32
 // ring tells the peer. It never blocks, whatever the peer did to the descriptor,
 // unless the peer is trusted.
 func (d *doorbell) ring() error {
-	if d.users.Add(1) >= doorbellClosed {
-		return errors.Join(ErrClosed, d.leave())
+	if !d.enter() {
+		return ErrClosed
 	}
 	var err error
 	if d.trusted {
@@ -35,6 +31,20 @@ func (d *doorbell) ring() error {
 		err = signalDoorbell(d.fd)
 	}
 	return errors.Join(err, d.leave())
+}
+
+// enter counts a user in. It is false after close, and leaves the count alone then:
+// it has to pass through doorbellClosed only once.
+func (d *doorbell) enter() bool {
+	for {
+		n := d.users.Load()
+		if n >= doorbellClosed {
+			return false
+		}
+		if d.users.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
 }
 
 func (d *doorbell) leave() error {
@@ -53,33 +63,15 @@ func (d *doorbell) close() error {
 // checkDoorbell tells whether fd is an eventfd, by its name and not by trying it:
 // a read or write of a foreign descriptor can block.
 func checkDoorbell(fd int) error {
-	link, err := descriptorName(fd)
+	link, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
 	if err != nil {
 		return fmt.Errorf("doorbell %d: %w: %w", fd, ErrDoorbell, err)
 	}
 	if link != "anon_inode:[eventfd]" {
 		return fmt.Errorf("doorbell %d is %s, not an eventfd: %w", fd, link, ErrDoorbell)
 	}
-	return nil
-}
-
-func descriptorName(fd int) (string, error) {
-	return os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
-}
-
-// closeForeign closes descriptors that failed a check. What is a file is discarded
-// in the background: closing it waits for its file system, which may be a hostile
-// FUSE server.
-func closeForeign(fds ...int) {
-	slices.Sort(fds)
-	for _, fd := range slices.Compact(fds) {
-		name, err := descriptorName(fd)
-		switch {
-		case err != nil: // not open: nothing to close
-		case strings.HasPrefix(name, "/"):
-			memfd.Discard(fd)
-		default:
-			_ = closeDescriptor(fd)
-		}
+	if err := secureDoorbell(fd); err != nil {
+		return fmt.Errorf("doorbell %d: %w: %w", fd, ErrDoorbell, err)
 	}
+	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync"
 	"sync/atomic"
 
 	"github.com/shmloop/shmloop/memfd"
@@ -12,22 +13,25 @@ import (
 // end is what a Sender and a Receiver share: memory, doorbells, and how the ring
 // ended.
 type end struct {
-	handle  Handle // numbers only; the owners are below
-	file    *memfd.File
-	mapping *memfd.Mapping
-	waits   doorbell // rung by the peer
-	rings   doorbell // rung by this end
-	rung    atomic.Uint64
-	status  atomic.Uint32
-	reason  error // why the peer is gone; written before the status says so
-	sleeper sleeper
-	spinner spinner
+	handle   Handle // numbers only; the owners are below
+	receives bool
+	locked   bool
+	file     *memfd.File
+	mapping  *memfd.Mapping
+	waits    doorbell // rung by the peer
+	rings    doorbell // rung by this end
+	rung     atomic.Uint64
+	status   atomic.Uint32
+	reason   error // why the peer is gone; written before the status says so
+	hangUp   sync.Once
+	closing  sync.Mutex // keeps descriptors open while they are duplicated
+	sleeper  sleeper
+	spinner  spinner
 }
 
 // Bits of end.status.
 const (
 	statusClosed = 1 << iota
-	statusGoing  // a HangUp is writing the reason
 	statusGone
 )
 
@@ -37,12 +41,18 @@ func (e *end) init(h Handle, itemSize, waits, rings int, c config) error {
 	if err != nil {
 		return err
 	}
-	e.handle, e.file, e.mapping = h, file, mapping
+	h.ItemSize = itemSize
+	e.handle, e.file, e.mapping, e.locked = h, file, mapping, c.lock
+	e.receives = waits == h.EmptySignal
 	e.waits.fd, e.rings.fd = waits, rings
-	e.rings.trusted = c.trusted
+	e.waits.trusted, e.rings.trusted = c.trusted, c.trusted
 	e.spinner.init()
-	if err := setNonblock(waits); err != nil {
-		return errors.Join(err, e.close())
+	err = setNonblock(waits)
+	if err == nil && !c.trusted {
+		err = openSignals()
+	}
+	if err != nil {
+		return errors.Join(err, e.Close())
 	}
 	return nil
 }
@@ -59,6 +69,8 @@ func (e *end) dropFile() error {
 // They belong to the caller. Only the end that made the ring can be asked; one
 // that was opened has let go of the memory's descriptor.
 func (e *end) Handle() (Handle, error) {
+	e.closing.Lock()
+	defer e.closing.Unlock()
 	if e.status.Load()&statusClosed != 0 {
 		return Handle{}, fmt.Errorf("sharedring: handle: %w", ErrClosed)
 	}
@@ -91,16 +103,17 @@ func (e *end) Doorbells() uint64 { return e.rung.Load() }
 // [io.EOF] after a clean end and [ErrPeerGone] otherwise. A sender returns
 // [ErrPeerGone] at once. The end still has to be closed.
 func (e *end) HangUp(reason error) {
-	if e.status.Or(statusGoing)&statusGoing != 0 {
-		return
-	}
-	e.reason = reason
-	e.status.Or(statusGone)
-	_ = e.waits.ring() // an error means that this end is closed: nobody waits
+	e.hangUp.Do(func() {
+		e.reason = reason
+		e.status.Or(statusGone)
+		_ = e.waits.ring() // an error means that this end is closed: nobody waits
+	})
 }
 
 // Close closes this end's descriptors and takes the shared pages out of the
-// process; it tells the peer nothing. It may be called from any goroutine, more
+// process; it tells the peer nothing. A receiver, which needs the items no more,
+// also gives the memory back to the system, so that a peer that holds on to it holds
+// nothing; a sender does when the peer is known to be gone. It may be called from any goroutine, more
 // than once, and beside a call in progress: blocked calls return [ErrClosed], and
 // a slice from Peek or Reserve that is still in use shows zeros from here on,
 // until the end itself is unreachable.
@@ -108,11 +121,21 @@ func (e *end) Close() error {
 	if e.status.Or(statusClosed)&statusClosed != 0 {
 		return nil
 	}
-	return e.close()
+	e.closing.Lock()
+	defer e.closing.Unlock()
+	return errors.Join(e.freeMemory(), e.sleeper.close(), e.waits.close(), e.rings.close(), e.mapping.Close(), e.file.Close())
 }
 
-func (e *end) close() error {
-	return errors.Join(e.sleeper.close(), e.waits.close(), e.rings.close(), e.mapping.Close(), e.file.Close())
+// freeMemory keeps a peer that hoards memfds from hoarding our memory. Locked pages
+// cannot be freed; whoever locked them counts on keeping them.
+func (e *end) freeMemory() error {
+	if !e.receives && e.status.Load()&statusGone == 0 {
+		return nil // items that the peer has yet to take
+	}
+	if err := e.mapping.Free(); err != nil && !e.locked {
+		return err
+	}
+	return nil
 }
 
 // wrap names the call in err, and says ErrClosed instead where that is the cause:

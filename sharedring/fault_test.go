@@ -9,11 +9,13 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"net"
 	"os"
 	"path/filepath"
 	"strconv"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -104,9 +106,7 @@ func exchange(t *testing.T, tx *sharedring.Sender[uint64], rx *sharedring.Receiv
 		n, err = rx.Receive(got)
 		require.NoError(t, err)
 		require.Equal(t, []uint64{i}, got[:n])
-		n, err = rx.Receive(got)
-		require.NoError(t, err)
-		require.Zero(t, n)
+		armed(t, false, rx.Arm)
 	}
 	require.GreaterOrEqual(t, tx.Doorbells(), uint64(items))
 }
@@ -246,13 +246,31 @@ func TestFault24Capacities(t *testing.T) {
 func TestFault25ReconnectsOfAHoarder(t *testing.T) {
 	before := proctest.Take()
 	for range 1000 {
-		tx, rx := pair[uint64](t, attackedCapacity)
-		require.NoError(t, tx.Close())
+		h, err := sharedring.Create(attackedCapacity, 8)
+		require.NoError(t, err)
+		hoarded, err := h.Dup()
+		require.NoError(t, err)
+		rx, err := sharedring.OpenReceiver[uint64](h)
+		require.NoError(t, err)
+		require.NotZero(t, allocated(t, hoarded.Memory))
 		require.NoError(t, rx.Close())
+		require.Zero(t, allocated(t, hoarded.Memory), "the receiver gave the pages back")
+		tx, err := sharedring.OpenSender[uint64](hoarded)
+		require.NoError(t, err)
+		tx.HangUp(errors.New("gone"))
+		require.NoError(t, tx.Close())
 	}
 	after := proctest.Take()
 	require.Equal(t, before.FDs, after.FDs)
 	require.Equal(t, before.Mappings, after.Mappings, "closed rings hold no shared page")
+}
+
+// allocated returns the 512-byte blocks of the file that hold memory.
+func allocated(t *testing.T, fd int) int64 {
+	t.Helper()
+	var stat unix.Stat_t
+	require.NoError(t, unix.Fstat(fd, &stat))
+	return stat.Blocks
 }
 
 func TestFault27FullBlockingDoorbell(t *testing.T) {
@@ -333,13 +351,48 @@ func TestFault32NotADoorbell(t *testing.T) {
 	signal, err := unix.Signalfd(-1, &unix.Sigset_t{}, unix.SFD_CLOEXEC)
 	require.NoError(t, err)
 	file := rawMemfd(t, 8, 0)
-	for _, fd := range []int{timer, epoll, signal, file, -1, 1 << 20} {
+	path, err := unix.Eventfd(0, unix.EFD_CLOEXEC)
+	require.NoError(t, err)
+	defer unix.Close(path)
+	pathOnly, err := unix.Open(fmt.Sprintf("/proc/self/fd/%d", path), unix.O_PATH|unix.O_CLOEXEC, 0)
+	require.NoError(t, err)
+	for _, fd := range []int{timer, epoll, signal, file, pathOnly, -1, 1 << 20} {
 		h, err := sharedring.Create(attackedCapacity, 8)
 		require.NoError(t, err)
 		require.NoError(t, unix.Close(h.FullSignal))
 		h.FullSignal = fd
 		refused(t, h, sharedring.ErrDoorbell)
 	}
+}
+
+// Closing a socket can take as long as its owner said.
+func TestFault32SocketThatLingers(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	c, err := net.Dial("tcp", l.Addr().String())
+	require.NoError(t, err)
+	defer c.Close()
+	peer, err := l.Accept() // and read nothing
+	require.NoError(t, err)
+	tcp := c.(*net.TCPConn)
+	require.NoError(t, tcp.SetLinger(3600))
+	require.NoError(t, tcp.SetWriteDeadline(time.Now().Add(50*time.Millisecond)))
+	_, err = tcp.Write(make([]byte, 64<<20))
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	f, err := tcp.File()
+	require.NoError(t, err)
+	fd, err := unix.Dup(int(f.Fd()))
+	require.NoError(t, err)
+	require.NoError(t, f.Close())
+	require.NoError(t, tcp.Close())
+	h, err := sharedring.Create(attackedCapacity, 8)
+	require.NoError(t, err)
+	require.NoError(t, unix.Close(h.FullSignal))
+	h.FullSignal = fd
+	_, err = sharedring.OpenReceiver[uint64](h)
+	require.ErrorIs(t, err, sharedring.ErrDoorbell)
+	require.NoError(t, peer.Close(), "this ends the wait of the close, which had not ended by itself")
 }
 
 func TestFault33OneDescriptorTwice(t *testing.T) {
@@ -484,14 +537,14 @@ func TestFault54ErrnoInMakingARing(t *testing.T) {
 		{unix.SYS_EVENTFD2, unix.ENFILE},
 		{unix.SYS_MMAP, unix.ENOMEM},
 		{unix.SYS_FTRUNCATE, unix.EINVAL},
+		{unix.SYS_IO_SETUP, unix.EAGAIN},
 	} {
 		child := proctest.Start(t, "errno", nil, strconv.Itoa(f.nr), strconv.Itoa(int(f.errno)))
 		require.NoError(t, child.Wait(), "%d %v", f.nr, f.errno)
 	}
 }
 
-// Without AIO the doorbells are written to.
-func TestDoorbellWithoutAIO(t *testing.T) {
+func TestTrustedDoorbells(t *testing.T) {
 	tx, rx := pair[uint64](t, 10, sharedring.TrustPeer())
 	exchange(t, tx, rx, 100)
 }

@@ -20,6 +20,7 @@ type FrameSender struct {
 	header  [frameHeader]byte
 	backlog []byte // the rest of a frame that did not fit; it aliases buf
 	buf     []byte
+	err     error // a frame was cut off
 }
 
 // NewFrameSender returns a FrameSender over tx, which must be used for nothing else
@@ -54,6 +55,9 @@ func (f *FrameSender) Send(frame []byte) error {
 // Flush sends more of a frame that did not fit, and tells whether all of it is in
 // the ring. Call it when the ring has room again.
 func (f *FrameSender) Flush() (done bool, err error) {
+	if f.err != nil {
+		return false, f.err
+	}
 	if len(f.backlog) == 0 {
 		return true, nil
 	}
@@ -62,10 +66,13 @@ func (f *FrameSender) Flush() (done bool, err error) {
 	return len(f.backlog) == 0, err
 }
 
-// SendContext sends one frame, waiting for room as often as needed. After an error
-// a part of the frame may have been sent, and the ring is of no more use for
-// frames.
+// SendContext sends one frame, waiting for room as often as needed. If it fails, by
+// ctx or otherwise, with a part of the frame sent, that error is final: every later
+// call returns it, since the other side could not tell where a new frame begins.
 func (f *FrameSender) SendContext(ctx context.Context, frame []byte) error {
+	if f.err != nil {
+		return f.err
+	}
 	if len(f.backlog) > 0 {
 		n, err := f.tx.SendContext(ctx, f.backlog)
 		f.backlog = f.backlog[n:]
@@ -80,13 +87,21 @@ func (f *FrameSender) SendContext(ctx context.Context, frame []byte) error {
 	if err != nil {
 		return err
 	}
-	if n < frameHeader {
-		if _, err := f.tx.SendContext(ctx, f.header[n:]); err != nil {
-			return err
+	for n < frameHeader+len(frame) && err == nil {
+		rest := frame
+		if n < frameHeader {
+			rest = f.header[n:]
+		} else {
+			rest = frame[n-frameHeader:]
 		}
-		n = frameHeader
+		var sent int
+		sent, err = f.tx.SendContext(ctx, rest)
+		n += sent
 	}
-	_, err = f.tx.SendContext(ctx, frame[n-frameHeader:])
+	if err != nil && n > 0 {
+		f.err = fmt.Errorf("sharedring: %d bytes of a frame of %d were sent, then: %w", n, len(frame), err)
+		return f.err
+	}
 	return err
 }
 
@@ -137,7 +152,7 @@ type FrameReceiver struct {
 // it accepts, and what it may hold in private memory: the peer chooses the length
 // it announces.
 func NewFrameReceiver(rx *Receiver[byte], limit int) *FrameReceiver {
-	return &FrameReceiver{rx: rx, limit: limit}
+	return &FrameReceiver{rx: rx, limit: max(limit, 0)}
 }
 
 // Next returns the next frame and never waits: ok = false means that there is no
@@ -165,11 +180,12 @@ func (f *FrameReceiver) next(receive func([]byte) (int, error)) (frame []byte, o
 			return nil, false, err
 		}
 	}
-	size := int(binary.NativeEndian.Uint32(f.header[:]))
-	if size > f.limit {
-		f.err = fmt.Errorf("sharedring: peer announces a frame of %d bytes, %d are allowed: %w", size, f.limit, ErrFrame)
+	announced := binary.NativeEndian.Uint32(f.header[:])
+	if uint64(announced) > uint64(f.limit) {
+		f.err = fmt.Errorf("sharedring: peer announces a frame of %d bytes, %d are allowed: %w", announced, f.limit, ErrFrame)
 		return nil, false, f.err
 	}
+	size := int(announced)
 	if cap(f.buf) < size {
 		f.buf = make([]byte, size)
 	}

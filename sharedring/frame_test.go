@@ -111,6 +111,20 @@ func TestFrameAboveTheLimit(t *testing.T) {
 	}
 }
 
+// A frame that was cut off ends the frames: the other side could not find the next.
+func TestFrameCutByItsContext(t *testing.T) {
+	fs, _, _, _ := framePair(t, 1<<20)
+	ctx, cancel := context.WithTimeout(t.Context(), 1)
+	defer cancel()
+	<-ctx.Done()
+	require.ErrorIs(t, fs.SendContext(ctx, make([]byte, 100_000)), context.DeadlineExceeded)
+	for _, err := range []error{fs.Send(nil), fs.SendContext(t.Context(), nil)} {
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+	}
+	_, err := fs.Flush()
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+}
+
 // The peer chooses the length: it must not choose how much we allocate.
 func TestHostileFrameLength(t *testing.T) {
 	tx, rx := pair[byte](t, 100)

@@ -3,6 +3,7 @@ package sharedring
 import (
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 
 	"github.com/shmloop/shmloop/memfd"
@@ -15,9 +16,14 @@ const pageSize = 4096
 
 // Handle is what travels between processes to share a ring: the capacity in items
 // and three descriptors. The other side needs the item type too. The descriptors
-// belong to the Handle until it is closed or given to an Open function.
+// belong to the Handle until it is closed or given to an Open function. The zero
+// Handle has none.
+//
+// The capacity of a foreign Handle decides how much memory is mapped and, by
+// default, allocated: check it before opening one that anybody could have made.
 type Handle struct {
 	Capacity    int // items asked for; the ring can be longer
+	ItemSize    int // bytes of an item; 0: unknown, and not checked against the type
 	Memory      int // memfd with the count and the items
 	EmptySignal int // eventfd: rung by the sender when the ring was empty
 	FullSignal  int // eventfd: rung by the receiver when the ring was full
@@ -39,7 +45,7 @@ func create(capacity, itemSize int, c config) (h Handle, err error) {
 	if err != nil {
 		return Handle{}, fmt.Errorf("sharedring: create a ring of %d items: %w", capacity, err)
 	}
-	h = Handle{Capacity: capacity, Memory: mem.FD(), EmptySignal: -1, FullSignal: -1}
+	h = Handle{Capacity: capacity, ItemSize: itemSize, Memory: mem.FD(), EmptySignal: -1, FullSignal: -1}
 	if h.EmptySignal, err = eventfd(); err == nil {
 		h.FullSignal, err = eventfd()
 	}
@@ -65,7 +71,7 @@ func mappedBytes(capacity, itemSize int) (int, error) {
 // Dup returns a Handle with descriptors of its own (close-on-exec) for the same
 // ring.
 func (h Handle) Dup() (Handle, error) {
-	d := Handle{Capacity: h.Capacity, Memory: -1, EmptySignal: -1, FullSignal: -1}
+	d := Handle{Capacity: h.Capacity, ItemSize: h.ItemSize, Memory: -1, EmptySignal: -1, FullSignal: -1}
 	from, to := h.fds(), []*int{&d.Memory, &d.EmptySignal, &d.FullSignal}
 	for i, fd := range from {
 		dup, err := dupDescriptor(fd)
@@ -80,6 +86,9 @@ func (h Handle) Dup() (Handle, error) {
 // Close closes the three descriptors. It must be called once, and not after the
 // Handle was given to an Open function, which owns them from then on.
 func (h Handle) Close() error {
+	if h == (Handle{}) {
+		return nil // not standard input, three times
+	}
 	fds := h.fds()
 	slices.Sort(fds)
 	var errs []error
@@ -97,6 +106,9 @@ func (h Handle) fds() []int { return []int{h.Memory, h.EmptySignal, h.FullSignal
 // and maps the memory. On success the memory file is the caller's and the doorbells
 // stay open; on failure all three are closed.
 func (h Handle) open(itemSize int, c config) (file *memfd.File, mapping *memfd.Mapping, err error) {
+	if h == (Handle{}) {
+		return nil, nil, fmt.Errorf("sharedring: open a ring: empty handle: %w", ringbuf.ErrRange)
+	}
 	doorbells := []int{h.EmptySignal, h.FullSignal}
 	defer func() {
 		if err != nil && file != nil {
@@ -104,7 +116,7 @@ func (h Handle) open(itemSize int, c config) (file *memfd.File, mapping *memfd.M
 		}
 		if err != nil {
 			err = fmt.Errorf("sharedring: open a ring of %d items of %d bytes: %w", h.Capacity, itemSize, err)
-			closeForeign(doorbells...)
+			memfd.Discard(doorbells...)
 		}
 	}()
 	// memfd.Open owns the memory's number, also where a doorbell has the same.
@@ -112,7 +124,7 @@ func (h Handle) open(itemSize int, c config) (file *memfd.File, mapping *memfd.M
 	if file, err = memfd.Open(h.Memory); err != nil {
 		return nil, nil, err
 	}
-	if err = h.checkDoorbells(); err != nil {
+	if err = errors.Join(h.checkDoorbells(), h.checkItem(itemSize), c.checkPages(file)); err != nil {
 		return file, nil, err
 	}
 	size, err := mappedBytes(h.Capacity, itemSize)
@@ -128,6 +140,22 @@ func (h Handle) checkDoorbells() error {
 		return fmt.Errorf("descriptor %d given as both doorbells: %w", h.EmptySignal, ErrDoorbell)
 	}
 	return errors.Join(checkDoorbell(h.EmptySignal), checkDoorbell(h.FullSignal))
+}
+
+func (h Handle) checkItem(itemSize int) error {
+	if h.ItemSize != 0 && h.ItemSize != itemSize {
+		return fmt.Errorf("the other side's items have %d bytes: %w", h.ItemSize, ringbuf.ErrItemType)
+	}
+	return nil
+}
+
+// checkPages refuses huge pages that nobody asked for: a peer that punches a hole
+// into them can leave the pool empty, and the next touch would be fatal.
+func (c config) checkPages(file *memfd.File) error {
+	if len(c.memory) == 0 && file.PageSize() > int64(os.Getpagesize()) {
+		return fmt.Errorf("memory has pages of %d bytes, which WithHugePages would accept: %w", file.PageSize(), errors.ErrUnsupported)
+	}
+	return nil
 }
 
 func mapPrepared(file *memfd.File, size int, c config) (*memfd.Mapping, error) {

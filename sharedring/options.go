@@ -2,8 +2,8 @@ package sharedring
 
 import "github.com/shmloop/shmloop/memfd"
 
-// Option changes how an end is made. The zero set of options is meant for use:
-// prefaulted memory, few doorbells, safe against a hostile peer.
+// Option changes how an end is made. The defaults are prefaulted memory, few
+// doorbells, and doorbells that a hostile peer cannot block.
 type Option func(*config)
 
 type config struct {
@@ -34,8 +34,9 @@ func WithHold(items int) Option { return func(c *config) { c.hold = items } }
 func WithMlock() Option { return func(c *config) { c.lock = true } }
 
 // WithHugePages makes the memory of a new ring from huge pages of that size, which
-// must be reserved (the kernel's Documentation/admin-guide/mm/hugetlbpage.rst). It
-// is for who makes the ring; an end that opens one needs no option.
+// must be reserved (the kernel's Documentation/admin-guide/mm/hugetlbpage.rst). An
+// end that opens a ring made of huge pages of any size needs the option too, and has
+// to trust the peer: a hole punched into such pages can make a later touch fatal.
 func WithHugePages(size memfd.HugePageSize) Option {
 	return func(c *config) { c.memory = append(c.memory, memfd.WithHugePages(size)) }
 }
@@ -45,8 +46,9 @@ func WithHugePages(size memfd.HugePageSize) Option {
 // of a copy.
 func WithoutPrefault() Option { return func(c *config) { c.noPrefault = true } }
 
-// TrustPeer rings the peer's doorbell with a plain write(2), at about a third of
-// the price. A peer that shares an eventfd can make such a write block for as
+// TrustPeer rings the peer's doorbell with a plain write(2), at a half to a third of
+// the price. Without it the process needs one AIO context (io_setup(2)), and making
+// or opening a ring fails where there is none. A peer that shares an eventfd can make such a write block for as
 // long as it likes: it clears O_NONBLOCK and fills the counter. Use it for peers
 // of the same trust only.
 func TrustPeer() Option { return func(c *config) { c.trusted = true } }

@@ -84,20 +84,20 @@ func (r *Receiver[T]) Available() (int, error) {
 		return 0, err
 	}
 	n, err := r.rb.Available()
-	return n, r.notify(false, "available", err)
+	return n, r.wrap("available", err)
 }
 
 // Receive copies as many items into dst as there are, and returns how many. It
-// never waits. 0 means that the ring is empty (or dst is) and that FD will see an
-// edge when there is more. After [Receiver.HangUp], and once the ring is empty, it
-// returns [io.EOF] or [ErrPeerGone].
+// never waits. 0 means that the ring is empty (or dst is); call Arm before waiting
+// on FD. After [Receiver.HangUp], and once the ring is empty, it returns [io.EOF]
+// or [ErrPeerGone].
 func (r *Receiver[T]) Receive(dst []T) (int, error) {
 	for {
 		n, err := r.receive(dst)
 		if n > 0 || err != nil || len(dst) == 0 {
 			return n, err
 		}
-		if more, err := r.empty("receive"); !more || err != nil {
+		if more, err := r.atEnd("receive"); !more {
 			return 0, err
 		}
 	}
@@ -114,16 +114,17 @@ func (r *Receiver[T]) receive(dst []T) (int, error) {
 	return n, err
 }
 
-// empty is for when nothing was found: it arms the doorbell and tells whether
-// there is something after all. The peer's end is looked at first and the ring
-// after it, so what the peer sent before it ended is not lost.
-func (r *Receiver[T]) empty(op string) (more bool, err error) {
-	gone := r.goneError(op, io.EOF)
-	more, signal, err := r.rb.Arm()
-	if err = r.notify(signal, op, err); more || err != nil {
-		return more, err
+// atEnd is for when nothing was found. After HangUp it tells whether there is
+// something after all, and else how the ring ended. The peer's end is looked at
+// first and the ring after it, so what the peer sent before it ended is not lost.
+func (r *Receiver[T]) atEnd(op string) (more bool, err error) {
+	if gone := r.goneError(op, io.EOF); gone != nil {
+		more, err = r.rb.Pending()
+		if !more && err == nil {
+			return false, gone
+		}
 	}
-	return false, gone
+	return more, r.wrap(op, err)
 }
 
 // ReceiveContext waits until there is an item, then copies as many into dst as
@@ -134,44 +135,31 @@ func (r *Receiver[T]) ReceiveContext(ctx context.Context, dst []T) (int, error) 
 		return 0, r.usable("receive")
 	}
 	for {
-		n, err := r.receive(dst)
+		n, err := r.Receive(dst)
 		if n > 0 || err != nil {
 			return n, err
 		}
-		if err := r.wait(ctx, "receive"); err != nil {
+		if err := r.await(ctx, "receive", r.pending, r.arm); err != nil {
 			return 0, err
 		}
 	}
 }
 
-// wait returns when there may be an item.
-func (r *Receiver[T]) wait(ctx context.Context, op string) error {
-	if r.over() {
-		if more, err := r.empty(op); more || err != nil {
-			return err
-		}
-	}
-	return r.await(ctx, op, r.pending, r.arm)
-}
-
 // Peek returns the next items in place: those up to the end of the memory, so
 // after Discard a second Peek may show more. An empty slice means that the ring is
-// empty, and that FD will see an edge when there is more. The slice is valid until
-// its items are discarded, or Close. The peer can still change its content: copy
-// what must not change between two looks.
+// empty; call Arm before waiting on FD. The slice is valid until its items are
+// discarded, or Close, and while the Receiver is reachable. The peer can still change
+// its content: copy what must not change between two looks.
 func (r *Receiver[T]) Peek() ([]T, error) {
 	for {
 		if err := r.usable("peek"); err != nil {
 			return nil, err
 		}
 		view, err := r.rb.Peek()
-		if len(view) > 0 {
-			return view, nil
+		if len(view) > 0 || err != nil {
+			return view, r.wrap("peek", err)
 		}
-		if err != nil {
-			return nil, r.notify(false, "peek", err)
-		}
-		if more, err := r.empty("peek"); !more || err != nil {
+		if more, err := r.atEnd("peek"); !more {
 			return nil, err
 		}
 	}
@@ -180,17 +168,11 @@ func (r *Receiver[T]) Peek() ([]T, error) {
 // PeekContext is Peek, but waits until there is at least one item.
 func (r *Receiver[T]) PeekContext(ctx context.Context) ([]T, error) {
 	for {
-		if err := r.usable("peek"); err != nil {
-			return nil, err
+		view, err := r.Peek()
+		if len(view) > 0 || err != nil {
+			return view, err
 		}
-		view, err := r.rb.Peek()
-		if len(view) > 0 {
-			return view, nil
-		}
-		if err != nil {
-			return nil, r.notify(false, "peek", err)
-		}
-		if err := r.wait(ctx, "peek"); err != nil {
+		if err := r.await(ctx, "peek", r.pending, r.arm); err != nil {
 			return nil, err
 		}
 	}
@@ -218,7 +200,7 @@ func (r *Receiver[T]) ReceiveEach(n int, f func(T)) (int, error) {
 	if got > 0 || err != nil || n <= 0 {
 		return got, err
 	}
-	_, err = r.empty("receive")
+	_, err = r.atEnd("receive") // more is for the next call
 	return 0, err
 }
 
@@ -236,7 +218,7 @@ func (r *Receiver[T]) Pending() (bool, error) {
 		return false, err
 	}
 	ok, err := r.rb.Pending()
-	return ok || r.over(), r.notify(false, "pending", err)
+	return ok || r.over(), r.wrap("pending", err)
 }
 
 // Arm is called before sleeping on FD: it releases all that was received and looks

@@ -109,44 +109,22 @@ func (s *Sender[T]) Free() (int, error) {
 		return 0, err
 	}
 	n, err := s.rb.Free()
-	return n, s.notify(false, "free", err)
+	return n, s.wrap("free", err)
 }
 
 // Send copies as many items of src into the ring as there is room for, and
-// returns how many. It never waits. If that is fewer than len(src), the ring is
-// full and FD will see an edge when there is room again.
+// returns how many. It never waits. After a short count, call Arm before waiting
+// on FD.
 func (s *Sender[T]) Send(src []T) (int, error) {
 	if s.status.Load() != 0 {
-		return 0, s.usable("send")
+		return 0, s.ended("send")
 	}
 	n, signal, err := s.rb.Send(src)
-	if n == len(src) && !signal {
-		s.short = false
-		return n, err
+	s.short = n < len(src)
+	if signal || err != nil {
+		err = s.notify(signal, "send", err)
 	}
-	return s.sendRest(src, n, signal, err)
-}
-
-// sendRest is Send after a first call that did not just succeed.
-func (s *Sender[T]) sendRest(src []T, n int, signal bool, err error) (int, error) {
-	for {
-		s.short = n < len(src)
-		if err := s.notify(signal, "send", err); err != nil || !s.short {
-			return n, err
-		}
-		if more, err := s.armed("send"); !more || err != nil {
-			return n, err
-		}
-		var sent int
-		sent, signal, err = s.rb.Send(src[n:])
-		n += sent
-	}
-}
-
-// armed gives up the spare slot and tells whether there is room after all.
-func (s *Sender[T]) armed(op string) (bool, error) {
-	more, err := s.rb.Arm()
-	return more, s.notify(false, op, err)
+	return n, err
 }
 
 // SendContext copies all of src into the ring, waiting for room as often as
@@ -154,13 +132,9 @@ func (s *Sender[T]) armed(op string) (bool, error) {
 // ctx's, [ErrClosed], [ErrPeerGone] or [ringbuf.ErrCorrupt].
 func (s *Sender[T]) SendContext(ctx context.Context, src []T) (n int, err error) {
 	for {
-		if err := s.usable("send"); err != nil {
-			return n, err
-		}
-		sent, signal, err := s.rb.Send(src[n:])
+		sent, err := s.Send(src[n:])
 		n += sent
-		s.short = n < len(src)
-		if err := s.notify(signal, "send", err); err != nil || !s.short {
+		if err != nil || !s.short {
 			return n, err
 		}
 		if err := s.await(ctx, "send", s.pending, s.arm); err != nil {
@@ -170,26 +144,17 @@ func (s *Sender[T]) SendContext(ctx context.Context, src []T) (n int, err error)
 }
 
 // Reserve returns free slots to fill in place: n at the most, fewer at the end of
-// the memory or when the ring is nearly full. An empty slice means that the ring
-// is full, and FD will see an edge when there is room again. The slots show what
-// they held before; fill them and call Commit. The slice is valid until the next
-// Reserve or Send, or Close.
+// the memory or when the ring is nearly full, none when it is full; then call Arm
+// before waiting on FD. The slots show what they held before; fill them and call
+// Commit. The slice is valid until the next Reserve, Send or Close, and while the
+// Sender is reachable.
 func (s *Sender[T]) Reserve(n int) ([]T, error) {
 	if err := s.usable("reserve"); err != nil {
 		return nil, err
 	}
-	for {
-		span, err := s.rb.Reserve(n)
-		if err != nil {
-			return nil, s.notify(false, "reserve", err)
-		}
-		if s.short = len(span) == 0 && n > 0; !s.short {
-			return span, nil
-		}
-		if more, err := s.armed("reserve"); !more || err != nil {
-			return nil, err
-		}
-	}
+	span, err := s.rb.Reserve(n)
+	s.short = len(span) < n
+	return span, s.wrap("reserve", err)
 }
 
 // ReserveContext is Reserve, but waits until there is at least one slot.
@@ -244,12 +209,14 @@ func (s *Sender[T]) Pending() (bool, error) {
 	return n > 0, err
 }
 
-// Arm is called before sleeping on FD. pending = true means there is room again
-// after a call that came up short; false means that there is nothing to wait for,
-// or that FD will see an edge when there is room.
+// Arm is called before sleeping on FD. It gives up the spare slot and looks again:
+// pending = true means there is room after a call that came up short, so send more;
+// false means that there is nothing to wait for, or that FD will see an edge when
+// there is room.
 func (s *Sender[T]) Arm() (pending bool, err error) {
 	if err := s.usable("arm"); err != nil || !s.short {
 		return false, err
 	}
-	return s.armed("arm")
+	pending, err = s.rb.Arm()
+	return pending, s.wrap("arm", err)
 }

@@ -162,44 +162,55 @@ func TestLengthIsDerivedFromWholePages(t *testing.T) {
 	require.Equal(t, (8192-64)/8, tx3.Len())
 }
 
-// A short Send and an empty Receive have armed the doorbell: the other side's next
-// act is an edge.
-func TestShortCallsArm(t *testing.T) {
+// After Arm the other side's next act is an edge; before it there is none.
+func TestArmedEndsAreTold(t *testing.T) {
 	tx, rx := pair[uint64](t, 1)
 	room, data := watch(t, tx.FD()), watch(t, rx.FD())
 	buf := make([]uint64, 1000)
 	n, err := tx.Send(buf)
 	require.NoError(t, err)
-	require.Equal(t, tx.Len(), n, "a short send fills the spare slot too")
+	require.Equal(t, tx.Len()-1, n, "all but the spare slot")
 	require.True(t, edge(t, data), "from empty")
+	armed(t, true, tx.Arm)
 	n, err = tx.Send(buf)
 	require.NoError(t, err)
-	require.Zero(t, n)
-	pending, err := tx.Pending()
-	require.NoError(t, err)
-	require.False(t, pending)
+	require.Equal(t, 1, n)
+	armed(t, false, tx.Arm)
+	armed(t, false, tx.Pending)
 
 	n, err = rx.Receive(buf)
 	require.NoError(t, err)
 	require.Equal(t, rx.Len(), n)
 	require.True(t, edge(t, room), "from full")
-	pending, err = tx.Pending()
-	require.NoError(t, err)
-	require.True(t, pending)
+	armed(t, true, tx.Pending)
 
 	n, err = rx.Receive(buf)
 	require.NoError(t, err)
 	require.Zero(t, n)
-	n, err = tx.Send(buf[:1])
+	armed(t, false, rx.Pending)
+	_, err = tx.Send(buf[:1])
 	require.NoError(t, err)
-	require.Equal(t, 1, n)
-	require.True(t, edge(t, data), "an empty receive armed")
-	n, err = tx.Send(buf[:1])
+	require.False(t, edge(t, data), "an awake receiver needs no bell")
+	_, err = rx.Receive(buf)
 	require.NoError(t, err)
-	require.Equal(t, 1, n)
+	armed(t, false, rx.Arm)
+	_, err = tx.Send(buf[:1])
+	require.NoError(t, err)
+	require.True(t, edge(t, data), "an armed one does")
+	_, err = tx.Send(buf[:1])
+	require.NoError(t, err)
 	require.False(t, edge(t, data), "there is work already")
+	armed(t, true, rx.Arm)
 	require.EqualValues(t, 2, tx.Doorbells())
 	require.EqualValues(t, 1, rx.Doorbells())
+}
+
+// armed calls Arm or Pending.
+func armed(t *testing.T, want bool, call func() (bool, error)) {
+	t.Helper()
+	pending, err := call()
+	require.NoError(t, err)
+	require.Equal(t, want, pending)
 }
 
 // watch returns an epoll that reports edges of fd.
@@ -258,7 +269,7 @@ func TestContextEndsAWait(t *testing.T) {
 		_, err := tx.Send(buf)
 		require.NoError(t, err)
 		go func() {
-			_, err := tx.SendContext(ctx, buf[:1])
+			_, err := tx.SendContext(ctx, buf) // more than fits
 			done <- err
 		}()
 		cancel()
@@ -414,6 +425,104 @@ func TestCallsAfterClose(t *testing.T) {
 	} {
 		require.ErrorIs(t, call(), sharedring.ErrClosed, name)
 	}
+}
+
+// Once closed, the descriptors' numbers belong to others.
+func TestClosedEndTouchesNoDescriptor(t *testing.T) {
+	tx, rx := pair[uint64](t, 10)
+	fds := []int{tx.FD(), rx.FD()}
+	require.NoError(t, tx.Close())
+	require.NoError(t, rx.Close())
+	var r, w *os.File
+	for { // until others have the numbers
+		var err error
+		r, w, err = os.Pipe()
+		require.NoError(t, err)
+		defer r.Close()
+		defer w.Close()
+		if int(r.Fd()) > max(fds[0], fds[1])+8 {
+			break
+		}
+	}
+	before := proctest.Take()
+	for range 3 {
+		tx.HangUp(nil)
+		rx.HangUp(nil)
+		require.ErrorIs(t, tx.Signal(), sharedring.ErrClosed)
+		require.ErrorIs(t, rx.Signal(), sharedring.ErrClosed)
+		require.NoError(t, tx.Close())
+	}
+	require.Equal(t, before.FDs, proctest.Take().FDs)
+}
+
+// A partial Reserve is a call that came up short.
+func TestPartialReserveIsShort(t *testing.T) {
+	tx, rx := pair[uint64](t, 1)
+	span, err := tx.Reserve(10 * tx.Len())
+	require.NoError(t, err)
+	require.NoError(t, tx.Commit(len(span)))
+	armed(t, true, tx.Arm) // the spare slot
+	span, err = tx.Reserve(1)
+	require.NoError(t, err)
+	require.NoError(t, tx.Commit(len(span)))
+	_, err = tx.Reserve(1)
+	require.NoError(t, err)
+	armed(t, false, tx.Arm)
+	room := watch(t, tx.FD())
+	_, err = rx.Receive(make([]uint64, rx.Len()))
+	require.NoError(t, err)
+	require.True(t, edge(t, room))
+	armed(t, true, tx.Pending)
+}
+
+// Arm releases what is held, also when items are left: a receiver that pauses calls
+// it.
+func TestArmReleases(t *testing.T) {
+	tx, rx := pair[uint64](t, 1)
+	_, err := tx.Send(make([]uint64, tx.Len()))
+	require.NoError(t, err)
+	_, err = rx.Receive(make([]uint64, 100))
+	require.NoError(t, err)
+	armed(t, true, rx.Arm)
+	free, err := tx.Free()
+	require.NoError(t, err)
+	require.Equal(t, 100, free, "the spare slot is one of the 101 that are free")
+}
+
+// A context of a type that cannot be compared.
+type mapContext struct {
+	context.Context
+	values map[string]int
+}
+
+func TestUncomparableContext(t *testing.T) {
+	_, rx := pair[uint64](t, 10)
+	for range 2 {
+		ctx, cancel := context.WithTimeout(t.Context(), 1)
+		_, err := rx.ReceiveContext(mapContext{ctx, map[string]int{}}, make([]uint64, 1))
+		cancel()
+		require.ErrorIs(t, err, context.DeadlineExceeded)
+	}
+}
+
+func TestItemSizeOfTheOtherSide(t *testing.T) {
+	h, err := sharedring.Create(10, 8)
+	require.NoError(t, err)
+	_, err = sharedring.OpenReceiver[uint32](h)
+	require.ErrorIs(t, err, ringbuf.ErrItemType)
+	h, err = sharedring.Create(10, 8)
+	require.NoError(t, err)
+	h.ItemSize = 0 // a peer that does not say
+	rx, err := sharedring.OpenReceiver[uint32](h)
+	require.NoError(t, err)
+	require.NoError(t, rx.Close())
+}
+
+func TestZeroHandle(t *testing.T) {
+	require.NoError(t, sharedring.Handle{}.Close())
+	_, err := sharedring.OpenReceiver[uint64](sharedring.Handle{})
+	require.ErrorIs(t, err, ringbuf.ErrRange)
+	require.True(t, isOpen(0), "standard input")
 }
 
 // Close beside calls in progress, in every phase: no fault, no wrong item, one of

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -46,6 +47,22 @@ func setNonblock(fd int) error {
 	return nil
 }
 
+// secureDoorbell closes fd on exec, and refuses one that was opened for its path
+// only (O_PATH), which has the right name but cannot be rung.
+func secureDoorbell(fd int) error {
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+	if err != nil {
+		return fmt.Errorf("fcntl(F_GETFL): %w", err)
+	}
+	if flags&unix.O_PATH != 0 {
+		return errors.New("opened with O_PATH")
+	}
+	if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, unix.FD_CLOEXEC); err != nil {
+		return fmt.Errorf("fcntl(F_SETFD): %w", err)
+	}
+	return nil
+}
+
 var one = binary.NativeEndian.AppendUint64(nil, 1)
 
 // writeDoorbell adds 1 to an eventfd. A full counter (EAGAIN) is a bell that rings.
@@ -81,24 +98,37 @@ const (
 
 type ioEvent [4]uint64 // struct io_event: data, obj, res, res2
 
-// aioContext is the process's one AIO context, or 0 where there is none.
-var aioContext = sync.OnceValue(func() (ctx uintptr) {
-	if _, _, errno := unix.Syscall(unix.SYS_IO_SETUP, aioEvents, uintptr(unsafe.Pointer(&ctx)), 0); errno != 0 {
-		return 0
+// aio is the process's one AIO context. It is made with the first ring of a peer
+// that is not trusted, and kept.
+var aio struct {
+	mu      sync.Mutex
+	context atomic.Uintptr // 0: not made yet
+}
+
+// openSignals makes sure that signalDoorbell will work. A failure is not remembered:
+// the limit on AIO contexts is the machine's, and may be free again.
+func openSignals() error {
+	aio.mu.Lock()
+	defer aio.mu.Unlock()
+	if aio.context.Load() != 0 {
+		return nil
 	}
-	return ctx
-})
+	var ctx uintptr
+	_, _, errno := unix.Syscall(unix.SYS_IO_SETUP, aioEvents, uintptr(unsafe.Pointer(&ctx)), 0)
+	if errno != 0 {
+		return fmt.Errorf("sharedring: io_setup, for doorbells that a peer cannot block (fs.aio-max-nr may be used up; TrustPeer does without): %w", errno)
+	}
+	aio.context.Store(ctx)
+	return nil
+}
 
 // signalDoorbell adds 1 to an eventfd as the completion of an empty AIO read. The
 // kernel does that without looking at O_NONBLOCK and also when the counter is
 // full, so a peer that shares the eventfd cannot block us (RWF_NOWAIT would say
 // the same of a write, but eventfds refuse it). The read itself, 0 bytes of the
-// eventfd, fails at once and takes nothing. Without AIO it is a plain write.
+// eventfd, fails at once and takes nothing. It needs openSignals.
 func signalDoorbell(fd int) error {
-	ctx := aioContext()
-	if ctx == 0 {
-		return writeDoorbell(fd)
-	}
+	ctx := aio.context.Load()
 	cb := iocb{opcode: iocbPread, fildes: uint32(fd), flags: iocbFlagResfd, resfd: uint32(fd)}
 	cbs := [1]*iocb{&cb}
 	for range 8 { // each round but a failed one makes room for 128 completions

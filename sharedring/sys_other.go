@@ -14,4 +14,6 @@ func dupDescriptor(int) (int, error) { return -1, errUnsupported }
 func closeDescriptor(int) error      { return errUnsupported }
 func setNonblock(int) error          { return errUnsupported }
 func writeDoorbell(int) error        { return errUnsupported }
+func secureDoorbell(int) error       { return errUnsupported }
+func openSignals() error             { return errUnsupported }
 func signalDoorbell(int) error       { return errUnsupported }

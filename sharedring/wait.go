@@ -54,7 +54,7 @@ type sleeper struct {
 	file   *os.File // a duplicate of the doorbell; nil until the first sleep
 	conn   syscall.RawConn
 
-	ctx  context.Context // watched by stop; the last one that slept
+	done <-chan struct{} // of the context that stop belongs to; the last one that slept
 	stop func() bool
 	poll func(uintptr) bool // made once, so that sleeping does not allocate
 	err  error
@@ -111,10 +111,12 @@ func (s *sleeper) sleep(ctx context.Context) error {
 		case !errors.Is(err, os.ErrDeadlineExceeded):
 			return fmt.Errorf("wait for the doorbell: %w", err)
 		}
-		// Somebody woke us: this context, an earlier one, or HangUp. The deadline is
-		// taken back before each of them is looked at again, so none is lost.
-		if err := s.file.SetReadDeadline(time.Time{}); err != nil {
+		// This context woke us, or an earlier one. The deadline is taken back before
+		// the context is looked at again, so its end is not lost.
+		if err := s.file.SetReadDeadline(time.Time{}); errors.Is(err, os.ErrClosed) {
 			return ErrClosed
+		} else if err != nil {
+			return fmt.Errorf("wait for the doorbell: %w", err)
 		}
 	}
 }
@@ -127,13 +129,13 @@ func (s *sleeper) watch(ctx context.Context) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || ctx == s.ctx {
+	if s.closed || ctx.Done() == s.done {
 		return
 	}
 	if s.stop != nil {
 		s.stop()
 	}
-	s.ctx, s.stop = ctx, context.AfterFunc(ctx, s.wake)
+	s.done, s.stop = ctx.Done(), context.AfterFunc(ctx, s.wake)
 }
 
 // wake interrupts the current sleep, or the next if there is none. A wake that

@@ -7,6 +7,7 @@ import (
 	"os"
 	"sync"
 
+	"github.com/shmloop/shmloop/memfd"
 	"github.com/shmloop/shmloop/sharedring"
 )
 
@@ -120,7 +121,7 @@ func (c *Conn) Close() error {
 	_ = sendByte(c.fd, farewell) // it fails if the peer is gone, who needs none
 	for _, h := range []*sharedring.Handle{c.in, c.out} {
 		if h != nil {
-			closeReceived(h.Memory, h.EmptySignal, h.FullSignal)
+			memfd.Discard(h.Memory, h.EmptySignal, h.FullSignal)
 		}
 	}
 	var errs []error

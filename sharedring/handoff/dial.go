@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/shmloop/shmloop/memfd"
 	"github.com/shmloop/shmloop/sharedring"
 )
 
@@ -96,7 +97,7 @@ func ask(ctx context.Context, sock *net.UnixConn, req Request) (*Conn, error) {
 	}
 	c, err := takeReply(sock, b[:], fds, req, peer)
 	if err != nil {
-		closeReceived(fds...)
+		memfd.Discard(fds...)
 		return nil, err
 	}
 	return c, nil
@@ -121,7 +122,7 @@ func takeReply(sock *net.UnixConn, b []byte, fds []int, req Request, peer Peer) 
 	var rings []*sharedring.Handle
 	for i, capacity := range capacities {
 		f := fds[fdsPerRing*i:]
-		rings = append(rings, &sharedring.Handle{Capacity: capacity, Memory: f[0], EmptySignal: f[1], FullSignal: f[2]})
+		rings = append(rings, &sharedring.Handle{Capacity: capacity, ItemSize: req.ItemSize, Memory: f[0], EmptySignal: f[1], FullSignal: f[2]})
 	}
 	sends, receives := byDirection(req.Direction, rings)
 	c, err := newConn(sock, peer, pidfd, req, receives, sends, nil)
@@ -149,7 +150,7 @@ func byDirection(d Direction, rings []*sharedring.Handle) (sends, receives *shar
 func readReply(sock syscall.Conn, b []byte) (fds []int, err error) {
 	defer func() {
 		if err != nil {
-			closeReceived(fds...)
+			memfd.Discard(fds...)
 			fds = nil
 		}
 	}()

@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
+	"github.com/shmloop/shmloop/memfd"
 	"github.com/shmloop/shmloop/memfd/proctest"
 	"github.com/shmloop/shmloop/sharedring"
 )
@@ -241,7 +242,7 @@ func TestReplyInPieces(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, unix.FD_CLOEXEC, flags)
 	}
-	closeReceived(fds...)
+	memfd.Discard(fds...)
 }
 
 func TestServerGoneBeforeItAnswered(t *testing.T) {
@@ -361,6 +362,6 @@ func TestCloseReceivedClosesAll(t *testing.T) {
 	require.NoError(t, file.Close())
 	var pipe [2]int
 	require.NoError(t, unix.Pipe2(pipe[:], unix.O_CLOEXEC))
-	closeReceived(fd, pipe[0], pipe[1])
+	memfd.Discard(fd, pipe[0], pipe[1])
 	require.Eventually(t, func() bool { return proctest.Take().FDs == before.FDs }, patience, time.Millisecond)
 }

@@ -178,15 +178,9 @@ func TestFault44KilledReceiverEndsBlockedSend(t *testing.T) {
 	conn := accept(t, l)
 	tx := openOut(t, conn)
 	requireReady(t, p)
-	for full := false; !full; {
-		n, err := tx.Send([]uint64{1})
-		require.NoError(t, err)
-		full = n == 0
-	}
-
 	blocked := make(chan error, 1)
 	go func() {
-		_, err := tx.SendContext(ctx, []uint64{1})
+		_, err := tx.SendContext(ctx, make([]uint64, tx.Len()+1))
 		blocked <- err
 	}()
 	require.NoError(t, p.Kill())

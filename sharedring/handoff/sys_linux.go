@@ -6,12 +6,9 @@ import (
 	"io"
 	"net"
 	"os"
-	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
-
-	"github.com/shmloop/shmloop/memfd"
 )
 
 func supported() error { return nil }
@@ -189,23 +186,6 @@ func closeDescriptor(fd int) error {
 		return fmt.Errorf("close descriptor %d: %w", fd, err)
 	}
 	return nil
-}
-
-// closeReceived closes descriptors that came from a peer. What could be a file of a
-// hostile FUSE server, on which close(2) hangs, is closed in the background. What
-// knows seals is memory, and what has no path is a socket, pipe or eventfd;
-// neither hangs.
-func closeReceived(fds ...int) {
-	for _, fd := range fds {
-		if _, err := unix.FcntlInt(uintptr(fd), unix.F_GET_SEALS, 0); err != nil {
-			name, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
-			if err != nil || strings.HasPrefix(name, "/") {
-				memfd.Discard(fd)
-				continue
-			}
-		}
-		_ = closeDescriptor(fd)
-	}
 }
 
 // noDescriptors reports that a limit of this process or machine stops us.

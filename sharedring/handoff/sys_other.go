@@ -27,4 +27,3 @@ func newReserve() (int, error)                            { return -1, errors.Er
 func setSocketMode(syscall.RawConn, uint32) error         { return errors.ErrUnsupported }
 func closeDescriptor(int) error                           { return errors.ErrUnsupported }
 func noDescriptors(error) bool                            { return false }
-func closeReceived(...int)                                {}

@@ -36,9 +36,8 @@ import (
 // A reply with status ok carries, in one SCM_RIGHTS message that comes with its
 // first byte, exactly three descriptors for each ring, in this order: memory,
 // empty-signal, full-signal. Ring 0 of two is the one on which the client sends.
-// Any other reply carries none, and the server closes the socket after it. A
-// capacity may be larger than was asked for; it is the number to compute the
-// mapping from. The item size is that of the request.
+// Any other reply carries none, and the server closes the socket after it.
+// Capacity and item size are those of the request.
 //
 // After the reply the socket is the lifeline. The one thing ever sent on it, in
 // either direction, is the farewell, one byte 0x04, before a side closes it. A
@@ -147,7 +146,8 @@ func decodeReply(b []byte, req Request) ([]int, error) {
 		if itemSize != uint64(req.ItemSize) {
 			return nil, fmt.Errorf("ring %d has items of %d bytes instead of %d: %w", i, itemSize, req.ItemSize, ErrProtocol)
 		}
-		if capacity < uint64(req.Capacity) || capacity > math.MaxInt {
+		// More would have us map, and allocate, what we never asked for.
+		if capacity != uint64(req.Capacity) {
 			return nil, fmt.Errorf("ring %d has a capacity of %d items instead of %d: %w", i, capacity, req.Capacity, ErrProtocol)
 		}
 		capacities[i] = int(capacity)

@@ -2,7 +2,10 @@ package handoff
 
 import (
 	"bytes"
+	"encoding/hex"
 	"math"
+	"os"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -57,6 +60,27 @@ func TestWireReplyLayout(t *testing.T) {
 	}
 }
 
+// The vectors of docs/PROTOCOL.md.
+func TestProtocolVectors(t *testing.T) {
+	if native.Uint16([]byte{1, 0}) != 1 {
+		t.Skip("the vectors are of a little-endian machine")
+	}
+	doc, err := os.ReadFile("../../docs/PROTOCOL.md")
+	require.NoError(t, err)
+	for name, got := range map[string][]byte{
+		"handoff-request": encodeRequest(Request{ItemSize: 24, Capacity: 1000, Direction: Duplex}),
+		"handoff-reply":   encodeReply(reply{capacities: []int{1000, 1000}, itemSize: 24}),
+		"handoff-refused": encodeReply(reply{status: StatusQuota, reason: ReasonBytes}),
+	} {
+		_, rest, found := strings.Cut(string(doc), "```vector "+name+"\n")
+		require.True(t, found, name)
+		block, _, _ := strings.Cut(rest, "```")
+		want, err := hex.DecodeString(strings.Join(strings.Fields(block), ""))
+		require.NoError(t, err)
+		require.Equal(t, want, got, name)
+	}
+}
+
 func TestWireReplyDecoded(t *testing.T) {
 	one := Request{ItemSize: 24, Capacity: 1000, Direction: In}
 	capacities, err := decodeReply(encodeReply(reply{capacities: []int{1000}, itemSize: 24}), one)
@@ -64,9 +88,9 @@ func TestWireReplyDecoded(t *testing.T) {
 	require.Equal(t, []int{1000}, capacities)
 
 	two := Request{ItemSize: 24, Capacity: 1000, Direction: Duplex}
-	capacities, err = decodeReply(encodeReply(reply{capacities: []int{1000, 2000}, itemSize: 24}), two)
+	capacities, err = decodeReply(encodeReply(reply{capacities: []int{1000, 1000}, itemSize: 24}), two)
 	require.NoError(t, err)
-	require.Equal(t, []int{1000, 2000}, capacities)
+	require.Equal(t, []int{1000, 1000}, capacities)
 }
 
 func TestWireRequestRefused(t *testing.T) {
@@ -112,6 +136,7 @@ func TestWireReplyRefused(t *testing.T) {
 		{"no ring", 12, fields(4, 0)},
 		{"too many rings", 12, fields(4, 2)},
 		{"smaller capacity", 16, fields(8, 15)},
+		{"larger capacity", 16, fields(8, 17)},
 		{"huge capacity", 16, fields(8, math.MaxUint64)},
 		{"item size", 24, fields(8, 9)},
 	} {

@@ -173,32 +173,31 @@ func (r *Receiver[T]) ReceiveEach(n int, f func(T)) (received int, signal bool, 
 	for received < n {
 		view, err := r.Peek()
 		if err != nil || len(view) == 0 {
-			return received, signal, err
+			return received, r.Owed(), err
 		}
 		view = view[:min(len(view), n-received)]
-		sig, err := r.drain(view, f)
-		if err != nil {
-			return received, signal, err
+		if err := r.drain(view, f); err != nil {
+			return received, r.Owed(), err
 		}
 		received += len(view)
-		signal = signal || sig
 	}
-	return received, signal, nil
+	return received, r.Owed(), nil
 }
 
-func (r *Receiver[T]) drain(view []T, f func(T)) (signal bool, err error) {
-	done, returned := 0, false
+// drain consumes what f was given, also when f panics.
+func (r *Receiver[T]) drain(view []T, f func(T)) (err error) {
+	done := 0
 	defer func() {
+		var signal bool
 		signal, err = r.Discard(done)
-		r.owed = signal && !returned
+		r.owed = r.owed || signal
 	}()
 	for i := range view {
 		item := view[i]
 		done++
 		f(item)
 	}
-	returned = true
-	return
+	return nil
 }
 
 // Release gives every consumed item back. A receiver that pauses with items left
@@ -214,20 +213,17 @@ func (r *Receiver[T]) Release() (signal bool, err error) {
 // means there are items: receive them. false means the ring is empty and the
 // sender's next send will signal. signal is due in either case.
 func (r *Receiver[T]) Arm() (pending, signal bool, err error) {
-	if r.known > r.held {
-		return true, false, nil
-	}
 	if r.held > 0 {
 		// The value that this subtraction meets decides, not one loaded before: a send
 		// in between would be lost.
 		signal, err = r.release(r.held)
-		return r.known > 0, signal, err
+	} else if r.known == 0 {
+		err = r.look()
 	}
-	err = r.look()
-	return r.known > 0, false, err
+	return r.known > 0, signal, err
 }
 
-// Owed returns and clears a signal that is due because a callback panicked, so that
+// Owed returns and clears a signal that is due because f panicked, so that
 // ReceiveEach could not return it.
 func (r *Receiver[T]) Owed() bool {
 	owed := r.owed

@@ -659,6 +659,32 @@ func TestFault07CallbackPanics(t *testing.T) {
 	require.Equal(t, []int{7}, next, "nothing is delivered twice")
 }
 
+// A panic in the second span must not lose the signal that the first one made due.
+func TestFault07CallbackPanicsAfterTheWrap(t *testing.T) {
+	tx, rx, _ := newRing[int](t, 5, 0)
+	advance(t, tx, rx, 3)
+	made := 0
+	require.Panics(t, func() {
+		_, _, _ = tx.SendEach(4, func() int {
+			if made++; made == 4 {
+				panic("second item after the wrap")
+			}
+			return made
+		})
+	})
+	require.True(t, tx.Owed(), "the ring was empty before the wrap")
+	fill(t, tx)
+	got := 0
+	require.Panics(t, func() {
+		_, _, _ = rx.ReceiveEach(5, func(int) {
+			if got++; got == 4 {
+				panic("second item after the wrap")
+			}
+		})
+	})
+	require.True(t, rx.Owed(), "the ring was full before the wrap")
+}
+
 func TestFault08PayloadChangedAfterReceive(t *testing.T) {
 	tx, rx, mem := newRing[uint64](t, 5, 1)
 	_, _, err := tx.Send([]uint64{1, 2, 3})

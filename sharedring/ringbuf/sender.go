@@ -165,29 +165,29 @@ func (s *Sender[T]) SendEach(n int, f func() T) (sent int, signal bool, err erro
 	for sent < n {
 		span, err := s.Reserve(n - sent)
 		if err != nil || len(span) == 0 {
-			return sent, signal, err
+			return sent, s.Owed(), err
 		}
-		sig, err := s.fill(span, f)
-		if err != nil {
-			return sent, signal, err
+		if err := s.fill(span, f); err != nil {
+			return sent, s.Owed(), err
 		}
 		sent += len(span)
-		signal = signal || sig
 	}
-	return sent, signal, nil
+	return sent, s.Owed(), nil
 }
 
-func (s *Sender[T]) fill(span []T, f func() T) (signal bool, err error) {
+// fill sends what f made, also when f panics.
+func (s *Sender[T]) fill(span []T, f func() T) (err error) {
 	done := 0
 	defer func() {
+		var signal bool
 		signal, err = s.Commit(done)
-		s.owed = signal && done < len(span)
+		s.owed = s.owed || signal
 	}()
 	for i := range span {
 		span[i] = f()
 		done++
 	}
-	return
+	return nil
 }
 
 // Arm is called before waiting for room, when not all could be sent: it gives up
@@ -199,8 +199,8 @@ func (s *Sender[T]) Arm() (pending bool, err error) {
 	return s.room() > 0, err
 }
 
-// Owed returns and clears a signal that is due because a callback panicked, so that
-// SendEach could not return it.
+// Owed returns and clears a signal that is due because f panicked, so that SendEach
+// could not return it.
 func (s *Sender[T]) Owed() bool {
 	owed := s.owed
 	s.owed = false
