@@ -3,6 +3,7 @@ package reactor
 import (
 	"context"
 	"errors"
+	"runtime"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -21,6 +22,7 @@ func await(t *testing.T, what string, happened func() bool) {
 		if err := t.Context().Err(); err != nil {
 			t.Fatalf("%s: %v", what, err)
 		}
+		runtime.Gosched() // on one processor the other goroutine needs it
 	}
 }
 
