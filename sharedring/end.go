@@ -99,9 +99,9 @@ func (e *end) Doorbells() uint64 { return e.rung.Load() }
 
 // HangUp tells this end that the peer is gone. It is for whoever watches the peer's
 // lifeline, from any goroutine; the first call counts. A nil reason is a clean end.
-// Blocked calls wake up, and FD sees an edge. A receiver returns what is left in the ring, then
-// [io.EOF] after a clean end and [ErrPeerGone] otherwise. A sender returns
-// [ErrPeerGone] at once. The end still has to be closed.
+// Blocked calls wake up, and FD sees an edge. A receiver returns what is left in the
+// ring, then [io.EOF] after a clean end and [ErrPeerGone] otherwise. A sender
+// returns [ErrPeerGone] at once. The end still has to be closed.
 func (e *end) HangUp(reason error) {
 	e.hangUp.Do(func() {
 		e.reason = reason
@@ -113,10 +113,11 @@ func (e *end) HangUp(reason error) {
 // Close closes this end's descriptors and takes the shared pages out of the
 // process; it tells the peer nothing. A receiver, which needs the items no more,
 // also gives the memory back to the system, so that a peer that holds on to it holds
-// nothing; a sender does when the peer is known to be gone. It may be called from any goroutine, more
-// than once, and beside a call in progress: blocked calls return [ErrClosed], and
-// a slice from Peek or Reserve that is still in use shows zeros from here on,
-// until the end itself is unreachable.
+// nothing; a sender does when the peer is known to be gone.
+//
+// Close may be called from any goroutine, more than once, and beside a call in
+// progress: blocked calls return [ErrClosed], and a slice from Peek or Reserve that
+// is still in use shows zeros from here on, until the end itself is unreachable.
 func (e *end) Close() error {
 	if e.status.Or(statusClosed)&statusClosed != 0 {
 		return nil

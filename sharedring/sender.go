@@ -101,9 +101,8 @@ func (s *Sender[T]) ended(op string) error {
 	return s.goneError(op, ErrPeerGone)
 }
 
-// Free returns the number of items that can be sent now without a doorbell from
-// the receiver: the slot that is kept spare (see [WithHold]) does not count, though
-// Send and Reserve give it up when nothing else is left.
+// Free returns the number of items that can be sent now. The slot that is kept
+// spare (see [WithHold]) does not count until Arm gives it up.
 func (s *Sender[T]) Free() (int, error) {
 	if err := s.usable("free"); err != nil {
 		return 0, err
