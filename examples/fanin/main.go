@@ -144,7 +144,8 @@ func runProducers(ctx context.Context, s settings, path string) error {
 		running = append(running, cmd)
 	}
 	for i, cmd := range running {
-		if err := cmd.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		// After an interrupt one that had hardly begun ends by the signal itself.
+		if err := cmd.Wait(); err != nil && ctx.Err() == nil {
 			errs = append(errs, fmt.Errorf("producer %d: %w", i, err))
 		}
 	}
