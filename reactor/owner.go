@@ -19,6 +19,10 @@ type owner struct {
 	thread    atomic.Int64  // 0: none
 }
 
+// OnLoop tells whether the calling goroutine runs the loop's callbacks, so that it
+// must not wait for one. It takes some microseconds.
+func (l *Loop) OnLoop() bool { return l.owner.isCaller() }
+
 // lockThread makes the calling goroutine the owner until unlockThread.
 func (o *owner) lockThread() {
 	runtime.LockOSThread()

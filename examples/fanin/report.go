@@ -29,24 +29,24 @@ type result struct {
 	DoorbellsPerMsg float64 `json:"doorbells_per_msg"`
 }
 
-func (s *server) result(set settings, elapsed time.Duration) result {
+func (t *tally) result(set settings, elapsed time.Duration) result {
 	r := result{
-		Producers: set.producers, Rings: s.total.rings, Size: set.size, Seconds: elapsed.Seconds(),
-		Messages: s.messages.Load(), Lost: s.total.lost, Duplicated: s.total.duplicated,
-		Reordered: s.total.reordered, Crashed: s.total.crashed,
-		P50: s.latencies.ValueAtQuantile(50), P99: s.latencies.ValueAtQuantile(99),
+		Producers: set.producers, Rings: t.rings, Size: set.size, Seconds: elapsed.Seconds(),
+		Messages: t.messages.Load(), Lost: t.lost, Duplicated: t.duplicated,
+		Reordered: t.reordered, Crashed: t.crashed,
+		P50: t.latencies.ValueAtQuantile(50), P99: t.latencies.ValueAtQuantile(99),
 	}
 	r.MessagesPerS = float64(r.Messages) / r.Seconds
-	r.BytesPerS = float64(s.bytes.Load()) / r.Seconds
+	r.BytesPerS = float64(t.bytes.Load()) / r.Seconds
 	if r.Messages > 0 {
-		r.DoorbellsPerMsg = float64(s.total.doorbells) / float64(r.Messages)
+		r.DoorbellsPerMsg = float64(t.doorbells) / float64(r.Messages)
 	}
 	return r
 }
 
 // report prints the table and the JSON, and fails if the rings did.
-func (s *server) report(set settings, elapsed time.Duration) error {
-	r := s.result(set, elapsed)
+func (t *tally) report(set settings, elapsed time.Duration) error {
+	r := t.result(set, elapsed)
 	table := io.Writer(os.Stdout)
 	if set.json == "-" {
 		table = os.Stderr // standard output is for the JSON alone
@@ -98,7 +98,7 @@ func (r result) write(file string) error {
 
 // live prints the rate of the last interval, over and over: in place on a
 // terminal, line by line elsewhere. The returned function ends it.
-func live(f *os.File, s *server, start time.Time) (stop func()) {
+func live(f *os.File, sum *tally, start time.Time) (stop func()) {
 	interval, before, after := time.Second, "", "\n"
 	if term.IsTerminal(int(f.Fd())) {
 		interval, before, after = 200*time.Millisecond, "\r\x1b[K", ""
@@ -115,7 +115,7 @@ func live(f *os.File, s *server, start time.Time) (stop func()) {
 				fmt.Fprint(f, before)
 				return
 			case t := <-tick.C:
-				m, b, seconds := s.messages.Load(), s.bytes.Load(), t.Sub(last).Seconds()
+				m, b, seconds := sum.messages.Load(), sum.bytes.Load(), t.Sub(last).Seconds()
 				fmt.Fprintf(f, "%s%5.1f s  %11.0f messages/s  %8.1f MB/s%s", before, t.Sub(start).Seconds(),
 					float64(m-messages)/seconds, float64(b-bytes)/seconds/1e6, after)
 				messages, bytes, last = m, b, t

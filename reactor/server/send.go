@@ -131,7 +131,7 @@ func (c *Conn[T]) await(ctx context.Context) error {
 	room := c.room
 	c.mu.Unlock()
 	defer c.mu.Lock()
-	if c.home.isCaller() {
+	if c.home.loop.OnLoop() {
 		return fmt.Errorf("server: send: %w", ErrOnLoop)
 	}
 	select {

@@ -102,11 +102,7 @@ func (s *Server[T]) start(path string, stop, kill context.CancelFunc) (*handoff.
 	}
 	var homes []*home[T]
 	for _, l := range r.Loops() {
-		h, err := newHome[T](l, s.cfg.Sweep)
-		if err != nil {
-			return nil, errors.Join(err, r.Close())
-		}
-		homes = append(homes, h)
+		homes = append(homes, &home[T]{loop: l, period: s.cfg.Sweep})
 	}
 	listener, err := handoff.Listen(path, s.cfg.Handoff)
 	if err != nil {
