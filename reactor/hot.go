@@ -29,8 +29,13 @@ func defaultSpin() time.Duration {
 
 // heats says whether to poll r, which has just run dry.
 func (l *Loop) heats(r *Registration) bool {
-	if l.spin == 0 || l.byPoll {
+	switch {
+	case l.byPoll:
 		return false // a host that polls FD has to be told by a doorbell
+	case l.moderation.napping:
+		return true
+	case l.spin == 0:
+		return false
 	}
 	if r.skip > 0 {
 		r.skip--
@@ -42,28 +47,61 @@ func (l *Loop) heats(r *Registration) bool {
 // pollHot asks each hot ring once. Those with work, or dry for too long, go on the
 // queue.
 func (l *Loop) pollHot() {
-	keep := l.hot[:0]
-	for _, r := range l.hot {
-		if l.staysHot(r) {
-			keep = append(keep, r)
-			continue
-		}
-		r.state.cool()
-		l.queue.push(r)
+	if len(l.hot) == 0 || l.queue.len() > 0 && l.now-l.swept < sweepEvery {
+		return
 	}
-	clear(l.hot[len(keep):])
-	l.hot = keep
+	l.swept = l.now
+	s := sweep{loop: l, patience: l.patience()}
+	for s.next < len(l.hot) {
+		s.run()
+	}
+	clear(l.hot[s.kept:])
+	l.hot = l.hot[:s.kept]
 }
 
-func (l *Loop) staysHot(r *Registration) bool {
+// sweep is one pass over the hot rings. Those that stay move to the front.
+type sweep struct {
+	loop       *Loop
+	patience   time.Duration
+	next, kept int
+}
+
+// run asks the rings from next on, to the end or to one whose source panics: that is
+// left to the turn that follows, which meets it again. One recover for all of them
+// keeps a look at a ring as cheap as it is.
+func (s *sweep) run() {
+	defer func() {
+		if recover() != nil {
+			s.loop.queueHot(s.loop.hot[s.next-1])
+		}
+	}()
+	for hot := s.loop.hot; s.next < len(hot); {
+		r := hot[s.next]
+		s.next++
+		if s.loop.staysHot(r, s.patience) {
+			hot[s.kept] = r
+			s.kept++
+		} else {
+			s.loop.queueHot(r)
+		}
+	}
+}
+
+func (l *Loop) queueHot(r *Registration) {
+	r.state.cool()
+	l.queue.push(r)
+}
+
+func (l *Loop) staysHot(r *Registration, patience time.Duration) bool {
 	if r.state.load() != phaseHot {
 		return false // an edge, Pause, Resume or Close
 	}
+	more, err := r.source.Pending()
 	switch {
-	case l.hasWork(r):
+	case more || err != nil: // its turn will meet the error again
 		r.penalty = 0
 		return false
-	case l.now-r.dry < l.spin:
+	case l.now-r.dry < patience:
 		return true
 	}
 	r.penalty = min(2*r.penalty+1, maxPenalty)
@@ -72,21 +110,12 @@ func (l *Loop) staysHot(r *Registration) bool {
 	return false
 }
 
-// hasWork asks the source. Errors and panics are left to the turn that follows,
-// which meets them again.
-func (l *Loop) hasWork(r *Registration) (yes bool) {
-	defer func() {
-		if recover() != nil {
-			yes = true
-		}
-	}()
-	more, err := r.source.Pending()
-	return more || err != nil
-}
-
 // skipLook says whether the loop may go without asking the kernel this time.
 func (l *Loop) skipLook() bool {
-	return l.spin > 0 && !l.byPoll && l.busy() && l.now-l.looked < lookEvery
+	return l.polls() && l.busy() && l.now-l.looked < lookEvery
 }
+
+// polls says whether this loop ever keeps rings hot.
+func (l *Loop) polls() bool { return !l.byPoll && (l.spin > 0 || l.nap > 0) }
 
 func (l *Loop) busy() bool { return l.queue.len() > 0 || len(l.hot) > 0 }

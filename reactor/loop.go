@@ -35,24 +35,27 @@ type Loop struct {
 	closed atomic.Bool // set under mu
 
 	spin  time.Duration // how long to poll a ring that ran dry
+	nap   time.Duration // how long to let rings gather work under load
 	start time.Time     // 0 on the loop's clock
 
 	// Of the goroutine in charge.
-	now    time.Duration // read once a step
-	looked time.Duration // the last look at the descriptors
-	hot    []*Registration
-	events []pollEvent
-	queue  queue[*Registration]
-	batch  queue[func()]
-	ran    int  // callbacks run in this Poll
-	byPoll bool // owner is named by thread
-	faults bool // previous debug.SetPanicOnFault
+	now        time.Duration // read once a step
+	looked     time.Duration // the last look at the descriptors
+	swept      time.Duration // the last look at the hot rings
+	hot        []*Registration
+	moderation moderation
+	events     []pollEvent
+	queue      queue[*Registration]
+	batch      queue[func()]
+	ran        int  // callbacks run in this Poll
+	byPoll     bool // owner is named by thread
+	faults     bool // previous debug.SetPanicOnFault
 }
 
 // NewLoop makes a loop. It does nothing before Run or Poll. On other systems
 // than Linux the error matches errors.ErrUnsupported.
 func NewLoop(opts ...Option) (*Loop, error) {
-	l := &Loop{table: newTable(), events: make([]pollEvent, 64), log: slog.New(slog.DiscardHandler), spin: defaultSpin(), start: time.Now()}
+	l := &Loop{table: newTable(), events: make([]pollEvent, 64), log: slog.New(slog.DiscardHandler), spin: defaultSpin(), nap: defaultNap, start: time.Now()}
 	l.settled.L = &l.mu
 	l.timers.fd = -1
 	for _, o := range opts {

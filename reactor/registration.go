@@ -27,6 +27,7 @@ type Registration struct {
 	penalty uint8         // dry spells to sleep through after the next miss
 	skip    uint8         // of these, what is left
 	cooling bool          // its next turn only arms
+	bells   bells         // of the source; nil if it does not count them
 }
 
 // Attach lets the loop service one end of a ring. Ready gets a first turn at
@@ -42,6 +43,7 @@ func (l *Loop) Attach(s Source, h Handler) (*Registration, error) {
 		return nil, fmt.Errorf("reactor: attach: nil Ready: %w", ErrInvalid)
 	}
 	r := &Registration{loop: l, handler: h, source: s, fd: s.FD()}
+	r.bells, _ = s.(bells)
 	if err := l.add(r); err != nil {
 		return nil, fmt.Errorf("reactor: attach: %w", err)
 	}

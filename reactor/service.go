@@ -63,7 +63,10 @@ func (l *Loop) ready(r *Registration) error {
 	l.ran++
 	l.stats.services.Add(1)
 	r.services.Add(1)
-	return r.handler.Ready(ev)
+	if r.source == nil {
+		return r.handler.Ready(ev)
+	}
+	return l.ringTurn(r, ev)
 }
 
 // after says what comes next for r. A ring that is dry is polled for a while or

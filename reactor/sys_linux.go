@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -69,14 +70,15 @@ func epollCtl(what string, op, epfd, fd int, mask uint32, k token) error {
 }
 
 // epollWait waits for events: for ever if timeout is negative, not at all if it
-// is 0, else at least that long, in whole milliseconds.
+// is 0, else at least that long; in whole milliseconds from one on, and on kernels
+// before 5.11.
 func epollWait(epfd int, events []pollEvent, timeout time.Duration) (int, error) {
 	var deadline time.Time
 	if timeout > 0 {
 		deadline = time.Now().Add(timeout)
 	}
 	for {
-		n, err := unix.EpollWait(epfd, events, milliseconds(timeout))
+		n, err := epollWaitOnce(epfd, events, timeout)
 		switch {
 		case err == nil:
 			return n, nil
@@ -88,6 +90,21 @@ func epollWait(epfd int, events []pollEvent, timeout time.Duration) (int, error)
 			timeout = max(0, time.Until(deadline))
 		}
 	}
+}
+
+func epollWaitOnce(epfd int, events []pollEvent, timeout time.Duration) (int, error) {
+	if timeout > 0 && timeout < time.Millisecond {
+		ts := unix.NsecToTimespec(int64(timeout))
+		n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT2, uintptr(epfd), uintptr(unsafe.Pointer(unsafe.SliceData(events))),
+			uintptr(len(events)), uintptr(unsafe.Pointer(&ts)), 0, 0)
+		if errno == 0 {
+			return int(n), nil
+		}
+		if errno != unix.ENOSYS {
+			return 0, errno
+		}
+	}
+	return unix.EpollWait(epfd, events, milliseconds(timeout))
 }
 
 // milliseconds rounds up, so that a short wait does not become a busy one.

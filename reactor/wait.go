@@ -29,18 +29,22 @@ func (l *Loop) step(timeout time.Duration) (worked bool, err error) {
 // look asks the kernel what is ready, unless it did so a moment ago and the rings
 // keep the loop busy.
 func (l *Loop) look(timeout time.Duration) (n int, err error) {
-	if l.spin > 0 {
-		l.now = time.Since(l.start)
+	if !l.polls() {
+		l.stats.waits.Add(1)
+		return epollWait(l.epfd, l.events, timeout)
 	}
+	l.now = time.Since(l.start)
 	if timeout == 0 && l.skipLook() {
 		return 0, nil
 	}
 	l.stats.waits.Add(1)
 	n, err = epollWait(l.epfd, l.events, timeout)
-	if timeout != 0 && l.spin > 0 {
+	if timeout != 0 {
 		l.now = time.Since(l.start)
+		l.moderation.wakes++
 	}
 	l.looked = l.now
+	l.moderate()
 	return n, err
 }
 
@@ -54,7 +58,12 @@ func (l *Loop) beforeWait(timeout time.Duration) (time.Duration, error) {
 	case l.stopped:
 		return 0, errStopped
 	}
-	if l.backlog() || len(l.hot) > 0 {
+	switch {
+	case l.backlog():
+		timeout = 0
+	case len(l.hot) > 0 && l.moderation.napping:
+		timeout = l.nap
+	case len(l.hot) > 0:
 		timeout = 0
 	}
 	l.awake = timeout == 0 // else whoever has work must ring from here on

@@ -214,11 +214,14 @@ func (r *Receiver[T]) ringOwed() {
 // Pending tells whether there is something to receive, or an end to be told of. It
 // makes no system call and releases nothing, so it is the call to poll with.
 func (r *Receiver[T]) Pending() (bool, error) {
-	if err := r.usable("pending"); err != nil {
-		return false, err
+	if r.status.Load() != 0 {
+		return true, r.usable("pending")
 	}
 	ok, err := r.rb.Pending()
-	return ok || r.over(), r.wrap("pending", err)
+	if err != nil {
+		err = r.wrap("pending", err)
+	}
+	return ok, err
 }
 
 // Arm is called before sleeping on FD: it releases all that was received and looks

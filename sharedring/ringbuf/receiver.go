@@ -90,8 +90,14 @@ func (r *Receiver[T]) Available() (int, error) {
 // Pending tells whether an item can be received now. It looks at the shared count
 // only when all known items were consumed, and releases nothing.
 func (r *Receiver[T]) Pending() (bool, error) {
-	have, err := r.ready(1)
-	return have > 0, err
+	if r.known > r.held {
+		return true, nil
+	}
+	if r.err == nil && r.count.Load() == uint64(r.known) {
+		return false, nil
+	}
+	err := r.look()
+	return r.known > r.held, err
 }
 
 // Peek returns the next items in place: those up to the end of the memory, so a
