@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"sync"
 	"testing"
 	"time"
 
@@ -71,6 +72,9 @@ func newConsumer(b *testing.B, rings int) *consumer {
 // block has the producer send for a while, and measures a loop that waits in one
 // way.
 func (c *consumer) block(b *testing.B, a arm, l load) sample {
+	if a.wait == nil {
+		return c.blockOfGoroutines(b, l)
+	}
 	loop, err := reactor.NewLoop(a.opts...)
 	require.NoError(b, err)
 	c.latencies.Reset()
@@ -111,19 +115,7 @@ func (c *consumer) handler(ring int) reactor.Handler {
 			if n == 0 || err != nil {
 				return err
 			}
-			at := now()
-			for _, m := range c.buf[:n] {
-				if m.Sequence != c.next[ring] {
-					return fmt.Errorf("ring %d: message %d in place of %d", ring, m.Sequence, c.next[ring])
-				}
-				c.next[ring]++
-				if m.Due != 0 {
-					_ = c.latencies.RecordValue(max(at-m.Due, 1)) // fails only beyond a minute
-				}
-			}
-			c.received += uint64(n)
-			c.check()
-			return nil
+			return c.take(ring, c.buf[:n])
 		},
 		Closed: func(err error) {
 			if !errors.Is(err, reactor.ErrClosed) {
@@ -131,6 +123,69 @@ func (c *consumer) handler(ring int) reactor.Handler {
 			}
 		},
 	}
+}
+
+// take checks messages of one ring.
+func (c *consumer) take(ring int, messages []item) error {
+	at := now()
+	for _, m := range messages {
+		if m.Sequence != c.next[ring] {
+			return fmt.Errorf("ring %d: message %d in place of %d", ring, m.Sequence, c.next[ring])
+		}
+		c.next[ring]++
+		if m.Due != 0 {
+			_ = c.latencies.RecordValue(max(at-m.Due, 1)) // fails only beyond a minute
+		}
+	}
+	c.received += uint64(len(messages))
+	c.check()
+	return nil
+}
+
+// blockOfGoroutines is block without a loop: a goroutine for each ring waits in
+// ReceiveContext. They share the books under a lock, which a loop needs not.
+func (c *consumer) blockOfGoroutines(b *testing.B, l load) sample {
+	c.latencies.Reset()
+	c.received, c.target, c.done = 0, 0, make(chan error, l.rings+1)
+	ctx, cancel := context.WithCancel(context.Background())
+	var books sync.Mutex
+	var all sync.WaitGroup
+	for i := range l.rings {
+		all.Go(func() {
+			buf := make([]item, turn)
+			for {
+				n, err := c.receivers[i].ReceiveContext(ctx, buf)
+				if errors.Is(err, context.Canceled) {
+					return
+				}
+				books.Lock()
+				if err == nil {
+					err = c.take(i, buf[:n])
+				}
+				books.Unlock()
+				if err != nil {
+					c.done <- err
+					return
+				}
+			}
+		})
+	}
+	ticks := readTicks(b)
+	cpu, start := usage(), time.Now()
+	out := c.produce(b, l)
+	books.Lock()
+	c.target = out.messages
+	c.check()
+	books.Unlock()
+	c.await(b)
+	s := sample{messages: out.messages, doorbells: out.doorbells, producer: out.cpu, elapsed: time.Since(start)}
+	after := usage()
+	s.cpu, s.switches = after.cpu-cpu.cpu, after.switches-cpu.switches
+	s.disturbance = disturbance(b, ticks, s)
+	cancel()
+	all.Wait()
+	s.p50, s.p99 = c.latencies.ValueAtQuantile(50), c.latencies.ValueAtQuantile(99)
+	return s
 }
 
 // check tells the benchmark when all is here.
@@ -167,6 +222,11 @@ func (c *consumer) drain(b *testing.B, l *reactor.Loop, messages uint64) {
 		c.target = messages
 		c.check()
 	}))
+	c.await(b)
+}
+
+// await waits until check said that all is here.
+func (c *consumer) await(b *testing.B) {
 	select {
 	case err := <-c.done:
 		require.NoError(b, err)

@@ -33,7 +33,7 @@ type table struct{ lines []string }
 
 func newTable() *table {
 	return &table{lines: []string{
-		"rings  load       arm               messages/s  CPU ns   CPU / block's        p50 us  p99 us   waits  switches  doorbells",
+		"rings  load       arm               messages/s  CPU ns   CPU / first arm's    p50 us  p99 us   waits  switches  doorbells",
 	}}
 }
 

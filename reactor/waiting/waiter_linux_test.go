@@ -11,8 +11,8 @@ import (
 	"github.com/shmloop/shmloop/reactor"
 )
 
-// arm is one way to wait. The first four drive the loop by Poll and so pay the same
-// for it; the last two are the loop's own.
+// arm is one way to wait. The first has no loop at all. The next four drive one by
+// Poll and so pay the same for it; the last three are the loop's own.
 type arm struct {
 	name string
 	opts []reactor.Option
@@ -20,13 +20,15 @@ type arm struct {
 }
 
 var (
-	unspun = []reactor.Option{reactor.WithSpin(0)}
+	unspun = []reactor.Option{reactor.WithSpin(0), reactor.WithNap(0)}
 	arms   = []arm{
+		{"goroutine a ring", nil, nil},
 		{"block", unspun, block},
 		{"netpoller", unspun, netpoller},
 		{"look-block", unspun, look(func() {})},
 		{"look-yield-block", unspun, look(runtime.Gosched)},
 		{"Run, spin 0", unspun, run},
+		{"Run, nap 0", []reactor.Option{reactor.WithNap(0)}, run},
 		{"Run", nil, run},
 	}
 )

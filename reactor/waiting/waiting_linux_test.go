@@ -3,6 +3,8 @@ package waiting
 import (
 	"flag"
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -10,6 +12,7 @@ import (
 var (
 	blockTime = flag.Duration("block", 40*time.Millisecond, "how long each arm runs at a time")
 	rounds    = flag.Int("rounds", 1, "how often each arm runs; with more than one, a round of warm-up precedes them")
+	only      = flag.String("arms", "", "run only the arms with these names, separated by commas, for a profile")
 	patience  = flag.Duration("patience", 0, "how much time may go into repeating blocks in which others used the machine")
 )
 
@@ -22,6 +25,9 @@ func BenchmarkWaiting(b *testing.B) {
 	cases := []load{
 		{rings: 1, rate: 10_000}, {rings: 100, rate: 100_000}, {rings: 1000, rate: 100_000},
 		{rings: 1}, {rings: 100}, {rings: 1000},
+	}
+	if *only != "" {
+		arms = slices.DeleteFunc(arms, func(a arm) bool { return !slices.Contains(strings.Split(*only, ","), a.name) })
 	}
 	for range b.N {
 		c := newConsumer(b, 1000)
