@@ -51,12 +51,37 @@ func (l *Loop) pollHot() {
 		return
 	}
 	l.swept = l.now
+	l.sweeping.Store(true)
+	defer l.endSweep()
 	s := sweep{loop: l, patience: l.patience()}
 	for s.next < len(l.hot) {
 		s.run()
 	}
 	clear(l.hot[s.kept:])
 	l.hot = l.hot[:s.kept]
+}
+
+// endSweep lets those go on who closed a registration meanwhile: the sweep may have
+// been asking its ring, which is theirs from then on.
+func (l *Loop) endSweep() {
+	l.sweeping.Store(false)
+	if l.closers.Load() > 0 {
+		l.mu.Lock()
+		l.settled.Broadcast()
+		l.mu.Unlock()
+	}
+}
+
+// awaitSweep waits for a sweep that may not have seen that a registration is closed.
+// It must not be called by the sweep itself.
+func (l *Loop) awaitSweep() {
+	l.closers.Add(1) // before the look: endSweep looks in the other order
+	defer l.closers.Add(-1)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.sweeping.Load() {
+		l.settled.Wait()
+	}
 }
 
 // sweep is one pass over the hot rings. Those that stay move to the front.

@@ -144,6 +144,9 @@ func (r *Registration) Close() error {
 	running := r.state.running()
 	l.mu.Unlock()
 
+	if r.source != nil && l.sweeping.Load() && !l.owner.isCaller() {
+		l.awaitSweep()
+	}
 	if running && !l.owner.isCaller() {
 		l.mu.Lock()
 		for r.state.running() {
