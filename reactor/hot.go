@@ -51,7 +51,7 @@ func (l *Loop) pollHot() {
 		return
 	}
 	l.swept = l.now
-	l.sweeping.Store(true)
+	l.sweeps.Add(1)
 	defer l.endSweep()
 	s := sweep{loop: l, patience: l.patience()}
 	for s.next < len(l.hot) {
@@ -64,7 +64,7 @@ func (l *Loop) pollHot() {
 // endSweep lets those go on who closed a registration meanwhile: the sweep may have
 // been asking its ring, which is theirs from then on.
 func (l *Loop) endSweep() {
-	l.sweeping.Store(false)
+	l.sweeps.Add(1)
 	if l.closers.Load() > 0 {
 		l.mu.Lock()
 		l.settled.Broadcast()
@@ -72,14 +72,14 @@ func (l *Loop) endSweep() {
 	}
 }
 
-// awaitSweep waits for a sweep that may not have seen that a registration is closed.
-// It must not be called by the sweep itself.
+// awaitSweep waits for the end of a sweep that may not have seen that a registration
+// is closed; later ones see it. It must not be called by the sweep itself.
 func (l *Loop) awaitSweep() {
 	l.closers.Add(1) // before the look: endSweep looks in the other order
 	defer l.closers.Add(-1)
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for l.sweeping.Load() {
+	for now := l.sweeps.Load(); now%2 == 1 && l.sweeps.Load() == now; {
 		l.settled.Wait()
 	}
 }

@@ -32,9 +32,9 @@ type Loop struct {
 	torn    bool            // Close is complete: no more callbacks, descriptors closed
 	tornErr error           // what closing them gave
 
-	closed   atomic.Bool  // set under mu
-	sweeping atomic.Bool  // hot rings are being asked
-	closers  atomic.Int32 // goroutines that wait for that
+	closed  atomic.Bool   // set under mu
+	sweeps  atomic.Uint64 // begins and ends of sweeps; odd: hot rings are being asked
+	closers atomic.Int32  // goroutines that wait for the end of a sweep
 
 	spin  time.Duration // how long to poll a ring that ran dry
 	nap   time.Duration // how long to let rings gather work under load

@@ -144,7 +144,7 @@ func (r *Registration) Close() error {
 	running := r.state.running()
 	l.mu.Unlock()
 
-	if r.source != nil && l.sweeping.Load() && !l.owner.isCaller() {
+	if r.source != nil && l.sweeps.Load()%2 == 1 && !l.owner.isCaller() {
 		l.awaitSweep()
 	}
 	if running && !l.owner.isCaller() {
