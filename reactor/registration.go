@@ -175,9 +175,13 @@ func (r *Registration) Pause() {
 
 // Resume takes Pause back and makes the loop look again: a ring gets a turn, a
 // descriptor gets a call if its condition holds now. It may be called without a
-// Pause before: after something that no doorbell tells, such as the death of a
-// peer, or by an edge-triggered handler that stopped early. The error matches
-// ErrClosed if the registration or the loop is closed.
+// Pause before: after something that no doorbell tells, or by an edge-triggered
+// handler that stopped early.
+//
+// Call it too after a send on an attached Sender that came up short outside its own
+// turn: the loop arms a ring only after its turn, and a sender that is not armed is
+// not told of room. The error matches ErrClosed if the registration or the loop is
+// closed.
 func (r *Registration) Resume() error {
 	l := r.loop
 	l.mu.Lock()
