@@ -29,8 +29,6 @@ func (l *Loop) Run(ctx context.Context) error {
 		case worked:
 			timeout = 0
 		case timeout == 0:
-			// No runtime.Gosched here: with a processor idle it wakes a thread that
-			// finds nothing, which doubles the price of a message that comes alone.
 			timeout = -1
 		}
 	}

@@ -22,9 +22,18 @@ const (
 	// after each nap of 50 ms costs about as much as to be woken for it once.
 	warmFor = 50 * time.Millisecond
 
-	// noNapAfterStall is how long the loop stays awake after a nap that was too long
-	// for some ring.
-	noNapAfterStall = 100 * time.Millisecond
+	// napGathers is how many turns a nap has to gather, on average, to be worth its
+	// latency: requests of a client that waits for each answer come one by one.
+	napGathers = 4
+
+	// napTrial is how long the loop naps before it judges that: at first its rings are
+	// asleep, and the first item of each cuts a nap short.
+	napTrial = warmFor / 2
+
+	// minBar and maxBar bound how long the loop does not nap after a try that did not
+	// pay: longer from try to try.
+	minBar = 100 * time.Millisecond
+	maxBar = 10 * time.Second
 
 	// sweepEvery is how often rings that are hot but dry are asked while others
 	// have work.
@@ -35,6 +44,8 @@ const (
 type moderation struct {
 	napping bool
 	barred  time.Duration // no naps until then
+	bar     time.Duration // for how long that was; 0 after naps that paid
+	began   time.Duration // when it began to nap
 	since   time.Duration // begin of the window
 	wakes   int           // sleeps that ended, in this window
 	turns   int           // turns of rings, in this window
@@ -55,7 +66,7 @@ func (l *Loop) ringTurn(r *Registration, ev Event) error {
 	before := r.bells.Doorbells()
 	err := r.handler.Ready(ev)
 	if r.bells.Doorbells() != before {
-		m.napping, m.barred = false, l.now+noNapAfterStall
+		l.barNaps()
 	}
 	return err
 }
@@ -68,11 +79,33 @@ func (l *Loop) moderate() {
 		return
 	}
 	if m.napping {
-		m.napping = rate(m.turns, elapsed) >= napBelow
+		l.judgeNaps(elapsed)
 	} else {
 		m.napping = l.nap > 0 && !l.byPoll && l.now >= m.barred && rate(m.wakes, elapsed) >= napAbove
+		m.began = l.now
 	}
 	m.since, m.wakes, m.turns = l.now, 0, 0
+}
+
+// judgeNaps is moderate in a napping loop.
+func (l *Loop) judgeNaps(elapsed time.Duration) {
+	m := &l.moderation
+	switch {
+	case l.now-m.began < napTrial:
+	case m.turns < napGathers*m.wakes:
+		l.barNaps()
+	case rate(m.turns, elapsed) < napBelow:
+		m.napping = false
+	default:
+		m.bar = 0
+	}
+}
+
+// barNaps ends napping for a while.
+func (l *Loop) barNaps() {
+	m := &l.moderation
+	m.bar = min(max(2*m.bar, minBar), maxBar)
+	m.napping, m.barred = false, l.now+m.bar
 }
 
 func rate(n int, d time.Duration) float64 { return float64(n) / d.Seconds() }

@@ -13,6 +13,7 @@ func TestModeration(t *testing.T) {
 		name         string
 		nap          time.Duration
 		napping      bool
+		began        time.Duration
 		barred       time.Duration
 		wakes, turns int
 		want         bool
@@ -21,11 +22,13 @@ func TestModeration(t *testing.T) {
 		{name: "few wake-ups", nap: 1, wakes: 90},
 		{name: "turned off", nap: 0, wakes: 100},
 		{name: "barred by a stall", nap: 1, barred: time.Hour, wakes: 100},
-		{name: "still worth it", nap: 1, napping: true, turns: 50, want: true},
-		{name: "not any more", nap: 1, napping: true, turns: 49},
+		{name: "still worth it", nap: 1, napping: true, wakes: 12, turns: 50, want: true},
+		{name: "not any more", nap: 1, napping: true, wakes: 12, turns: 49},
+		{name: "naps that gather nothing", nap: 1, napping: true, wakes: 100, turns: 399},
+		{name: "on trial", nap: 1, napping: true, began: 180 * time.Millisecond, wakes: 100, turns: 100, want: true},
 	} {
-		l := &Loop{nap: test.nap, now: 20 * time.Millisecond}
-		l.moderation = moderation{napping: test.napping, barred: test.barred, since: 10 * time.Millisecond, wakes: test.wakes, turns: test.turns}
+		l := &Loop{nap: test.nap, now: 200 * time.Millisecond}
+		l.moderation = moderation{napping: test.napping, began: test.began, barred: test.barred, since: 190 * time.Millisecond, wakes: test.wakes, turns: test.turns}
 		l.moderate()
 		require.Equal(t, test.want, l.moderation.napping, test.name)
 		require.Equal(t, l.now, l.moderation.since, "%s: a new window", test.name)
@@ -35,6 +38,25 @@ func TestModeration(t *testing.T) {
 	l.moderation.wakes = 1_000_000
 	l.moderate()
 	require.False(t, l.moderation.napping, "a window has to pass")
+}
+
+// Each try that does not pay is followed by a longer time without naps.
+func TestNapsThatDoNotPayAreTriedLess(t *testing.T) {
+	l := &Loop{nap: 1}
+	for _, want := range []time.Duration{minBar, 2 * minBar, 4 * minBar} {
+		l.now += time.Minute
+		l.moderation.napping, l.moderation.since = true, 0
+		l.moderation.wakes, l.moderation.turns = 1_000_000, 1_000_000
+		l.moderate()
+		require.False(t, l.moderation.napping)
+		require.Equal(t, l.now+want, l.moderation.barred)
+	}
+	l.now += time.Minute
+	l.moderation.napping, l.moderation.since = true, l.now-napWindow
+	l.moderation.wakes, l.moderation.turns = 10, 1000
+	l.moderate()
+	require.True(t, l.moderation.napping)
+	require.Zero(t, l.moderation.bar, "naps that pay make good")
 }
 
 // beginNapping has the loop nap as after a burst of wake-ups, until further notice:

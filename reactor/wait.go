@@ -1,6 +1,9 @@
 package reactor
 
-import "time"
+import (
+	"runtime"
+	"time"
+)
 
 // step waits once and runs one round. worked means that callbacks were due, or that
 // rings are polled.
@@ -36,6 +39,11 @@ func (l *Loop) look(timeout time.Duration) (n int, err error) {
 	l.now = time.Since(l.start)
 	if timeout == 0 && l.skipLook() {
 		return 0, nil
+	}
+	if timeout != 0 {
+		// A goroutine that a callback made runnable would else wait until the runtime
+		// takes the processor away from this thread.
+		runtime.Gosched()
 	}
 	l.stats.waits.Add(1)
 	n, err = epollWait(l.epfd, l.events, timeout)
