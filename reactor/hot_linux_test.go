@@ -51,7 +51,7 @@ func TestHotRingNeedsNoDoorbell(t *testing.T) {
 }
 
 func TestDryRingIsArmed(t *testing.T) {
-	h := newHarness(t, WithSpin(time.Microsecond))
+	h := newHarness(t, WithSpin(time.Microsecond), WithNap(0))
 	h.run()
 	f := h.ring()
 	var armed, total atomic.Int64
@@ -65,7 +65,7 @@ func TestDryRingIsArmed(t *testing.T) {
 }
 
 func TestNoPollingWithoutSpin(t *testing.T) {
-	h := newHarness(t, WithSpin(0))
+	h := newHarness(t, WithSpin(0), WithNap(0))
 	h.run()
 	f := h.ring()
 	var armed, total atomic.Int64
@@ -80,7 +80,7 @@ func TestNoPollingWithoutSpin(t *testing.T) {
 
 // A ring that never pays for being polled is left alone, more and more.
 func TestUnluckyRingIsPolledLess(t *testing.T) {
-	h := newHarness(t, WithSpin(time.Nanosecond))
+	h := newHarness(t, WithSpin(time.Nanosecond), WithNap(0))
 	h.run()
 	f := h.ring()
 	var total, armed atomic.Int64
