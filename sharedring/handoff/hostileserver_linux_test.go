@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"testing"
 	"time"
@@ -95,7 +96,7 @@ func drained(c *net.UnixConn) error {
 			if n == 0 || err != nil {
 				return err
 			}
-			time.Sleep(time.Millisecond)
+			runtime.Gosched()
 		}
 	})
 }
