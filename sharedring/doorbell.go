@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"sync/atomic"
 )
 
@@ -11,10 +12,19 @@ import (
 // while another goroutine rings is safe: the last user closes the descriptor, so
 // the 8 bytes never reach a file that got its number.
 type doorbell struct {
-	fd      int
-	trusted bool
-	users   atomic.Int64 // calls in progress, plus doorbellClosed
+	fd    int
+	kind  doorbellKind
+	users atomic.Int64 // calls in progress, plus doorbellClosed
 }
+
+// doorbellKind says how a doorbell is rung.
+type doorbellKind uint8
+
+const (
+	guardedEventfd doorbellKind = iota // in a way that a peer cannot block
+	trustedEventfd                     // with a plain write
+	socketDoorbell                     // a unix stream socket; see socket.go
+)
 
 const doorbellClosed = 1 << 32
 
@@ -25,10 +35,13 @@ func (d *doorbell) ring() error {
 		return ErrClosed
 	}
 	var err error
-	if d.trusted {
-		err = writeDoorbell(d.fd)
-	} else {
+	switch d.kind {
+	case guardedEventfd:
 		err = signalDoorbell(d.fd)
+	case trustedEventfd:
+		err = writeDoorbell(d.fd)
+	case socketDoorbell:
+		err = sendBell(d.fd)
 	}
 	return errors.Join(err, d.leave())
 }
@@ -48,10 +61,13 @@ func (d *doorbell) enter() bool {
 }
 
 func (d *doorbell) leave() error {
-	if d.users.Add(-1) == doorbellClosed {
-		return closeDescriptor(d.fd)
+	if d.users.Add(-1) != doorbellClosed {
+		return nil
 	}
-	return nil
+	if d.kind == socketDoorbell {
+		return closeSocket(d.fd)
+	}
+	return closeDescriptor(d.fd)
 }
 
 // close must be called once.
@@ -60,18 +76,24 @@ func (d *doorbell) close() error {
 	return d.leave()
 }
 
-// checkDoorbell tells whether fd is an eventfd, by its name and not by trying it:
-// a read or write of a foreign descriptor can block.
-func checkDoorbell(fd int) error {
+// checkDoorbell tells whether fd is an eventfd or a socket that can be a doorbell,
+// by its name and what the kernel says of it, and not by trying it: a read or write
+// of a foreign descriptor can block.
+func checkDoorbell(fd int) (socket bool, err error) {
 	link, err := os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
 	if err != nil {
-		return fmt.Errorf("doorbell %d: %w: %w", fd, ErrDoorbell, err)
+		return false, fmt.Errorf("doorbell %d: %w: %w", fd, ErrDoorbell, err)
 	}
-	if link != "anon_inode:[eventfd]" {
-		return fmt.Errorf("doorbell %d is %s, not an eventfd: %w", fd, link, ErrDoorbell)
+	socket = strings.HasPrefix(link, "socket:[")
+	if !socket && link != "anon_inode:[eventfd]" {
+		return false, fmt.Errorf("doorbell %d is %s, neither an eventfd nor a socket: %w", fd, link, ErrDoorbell)
 	}
-	if err := secureDoorbell(fd); err != nil {
-		return fmt.Errorf("doorbell %d: %w: %w", fd, ErrDoorbell, err)
+	err = secureDoorbell(fd)
+	if err == nil && socket {
+		err = secureSocket(fd)
 	}
-	return nil
+	if err != nil {
+		return false, fmt.Errorf("doorbell %d: %w: %w", fd, ErrDoorbell, err)
+	}
+	return socket, nil
 }

@@ -11,11 +11,17 @@ var (
 	ErrClosed = errors.New("ring end is closed")
 
 	// ErrPeerGone is returned once [Sender.HangUp] or [Receiver.HangUp] has told
-	// that the peer ended; a receiver returns what is left in the ring first.
+	// that the peer ended, or a socket doorbell has; a receiver returns what is left
+	// in the ring first.
 	ErrPeerGone = errors.New("peer is gone")
 
-	// ErrDoorbell is returned for a descriptor that cannot be a doorbell.
+	// ErrDoorbell is returned for a descriptor that cannot be a doorbell, or not
+	// any more.
 	ErrDoorbell = errors.New("not a doorbell")
+
+	// ErrHandleTaken is returned by the second Handle call on an end with socket
+	// doorbells: the first has given the peer's ends away.
+	ErrHandleTaken = errors.New("handle was taken before")
 
 	// ErrFrame is returned for a frame that is larger than its reader allows, or
 	// too large for the wire.

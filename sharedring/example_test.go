@@ -46,6 +46,42 @@ func Example() {
 	// Output: [{1 0.5} {2 0.25}]
 }
 
+// With sockets as doorbells an end knows by itself when the other is closed, or dead.
+func ExampleWithSocketDoorbells() {
+	rx, err := sharedring.NewReceiver[sample](1000, sharedring.WithSocketDoorbells())
+	if err != nil {
+		log.Fatal(err)
+	}
+	defer rx.Close()
+	h, err := rx.Handle() // the sender's ends of the sockets; rx has its own
+	if err != nil {
+		log.Fatal(err)
+	}
+	tx, err := sharedring.OpenSender[sample](h)
+	if err != nil {
+		log.Fatal(err)
+	}
+	if _, err := tx.Send([]sample{{1, 0.5}}); err != nil {
+		log.Fatal(err)
+	}
+	if err := tx.Close(); err != nil {
+		log.Fatal(err)
+	}
+
+	buf := make([]sample, 100)
+	for {
+		n, err := rx.ReceiveContext(context.Background(), buf)
+		if err != nil {
+			fmt.Println(err)
+			break
+		}
+		fmt.Println(buf[:n])
+	}
+	// Output:
+	// [{1 0.5}]
+	// EOF
+}
+
 func ExampleSender_Reserve() {
 	tx, err := sharedring.NewSender[uint32](1000)
 	if err != nil {

@@ -9,13 +9,11 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
-	"net"
 	"os"
 	"path/filepath"
 	"strconv"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -53,6 +51,20 @@ func attackRole(args []string) int {
 		}()
 	case "punch":
 		err = unix.Fallocate(h.Memory, unix.FALLOC_FL_PUNCH_HOLE|unix.FALLOC_FL_KEEP_SIZE, 0, 4096)
+	case "ring":
+		go func() {
+			for {
+				_, _ = unix.Write(h.EmptySignal, []byte{1, 0, 0, 0, 0, 0, 0, 0})
+			}
+		}()
+	case "send":
+		var tx *sharedring.Sender[uint64]
+		if tx, err = sharedring.OpenSender[uint64](h); err == nil {
+			for i := range uint64(atoi(args[1])) {
+				_, err = tx.Send([]uint64{i})
+			}
+		}
+	case "sleep":
 	case "nonblock":
 		err = errors.Join(unix.SetNonblock(h.EmptySignal, false), unix.SetNonblock(h.FullSignal, false))
 	}
@@ -367,32 +379,13 @@ func TestFault32NotADoorbell(t *testing.T) {
 
 // Closing a socket can take as long as its owner said.
 func TestFault32SocketThatLingers(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer l.Close()
-	c, err := net.Dial("tcp", l.Addr().String())
-	require.NoError(t, err)
-	defer c.Close()
-	peer, err := l.Accept() // and read nothing
-	require.NoError(t, err)
-	tcp := c.(*net.TCPConn)
-	require.NoError(t, tcp.SetLinger(3600))
-	require.NoError(t, tcp.SetWriteDeadline(time.Now().Add(50*time.Millisecond)))
-	_, err = tcp.Write(make([]byte, 64<<20))
-	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
-	f, err := tcp.File()
-	require.NoError(t, err)
-	fd, err := unix.Dup(int(f.Fd()))
-	require.NoError(t, err)
-	require.NoError(t, f.Close())
-	require.NoError(t, tcp.Close())
+	fd, done := lingering(t)
 	h, err := sharedring.Create(attackedCapacity, 8)
 	require.NoError(t, err)
 	require.NoError(t, unix.Close(h.FullSignal))
 	h.FullSignal = fd
-	_, err = sharedring.OpenReceiver[uint64](h)
-	require.ErrorIs(t, err, sharedring.ErrDoorbell)
-	require.NoError(t, peer.Close(), "this ends the wait of the close, which had not ended by itself")
+	refused(t, h, sharedring.ErrDoorbell)
+	done() // this ends the wait of the close, which had not ended by itself
 }
 
 func TestFault33OneDescriptorTwice(t *testing.T) {

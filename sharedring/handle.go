@@ -19,40 +19,90 @@ const pageSize = 4096
 // belong to the Handle until it is closed or given to an Open function. The zero
 // Handle has none.
 //
+// The doorbells are two eventfds, the same ones for both sides, or two unix sockets,
+// of which each side has its own ends (see [WithSocketDoorbells]): then a Handle is
+// one for the sender or one for the receiver, and not both. Nobody else should keep
+// such a Handle or a Dup of it: while a copy is open, the other side does not see that
+// this side died.
+//
 // The capacity of a foreign Handle decides how much memory is mapped and, by
 // default, allocated: check it before opening one that anybody could have made.
 type Handle struct {
 	Capacity    int // items asked for; the ring can be longer
 	ItemSize    int // bytes of an item; 0: unknown, and not checked against the type
 	Memory      int // memfd with the count and the items
-	EmptySignal int // eventfd: rung by the sender when the ring was empty
-	FullSignal  int // eventfd: rung by the receiver when the ring was full
+	EmptySignal int // doorbell: rung by the sender when the ring was empty
+	FullSignal  int // doorbell: rung by the receiver when the ring was full
 }
+
+// noHandle has no descriptors either, but none that Close would take for standard
+// input.
+var noHandle = Handle{Memory: -1, EmptySignal: -1, FullSignal: -1}
 
 // Create makes a ring without opening an end of it: capacity items of itemSize
 // bytes in sealed memory, and two doorbells. Give one [Handle.Dup] to each side.
-// The errors wrap [ringbuf.ErrRange] or the failed system call.
+// The errors wrap [ringbuf.ErrRange] or the failed system call. With
+// [WithSocketDoorbells], where one Handle cannot serve both sides, the error matches
+// [errors.ErrUnsupported]: use [CreatePair].
 func Create(capacity, itemSize int, opts ...Option) (Handle, error) {
-	return create(capacity, itemSize, newConfig(opts))
+	c := newConfig(opts)
+	if c.sockets {
+		return Handle{}, fmt.Errorf("sharedring: create with socket doorbells, of which each side needs its own (use CreatePair): %w", errors.ErrUnsupported)
+	}
+	h, _, err := create(capacity, itemSize, c)
+	return h, err
 }
 
-func create(capacity, itemSize int, c config) (h Handle, err error) {
+// CreatePair is Create for either kind of doorbell: it returns one Handle for each
+// side, with descriptors of their own. What is sent to another process has to be
+// closed here afterwards, or that process's death is not seen on socket doorbells.
+func CreatePair(capacity, itemSize int, opts ...Option) (sender, receiver Handle, err error) {
+	c := newConfig(opts)
+	sender, receiver, err = create(capacity, itemSize, c)
+	if err != nil {
+		return Handle{}, Handle{}, err
+	}
+	if c.sockets {
+		receiver.Memory, err = dupDescriptor(sender.Memory)
+	} else {
+		receiver, err = sender.Dup()
+	}
+	if err != nil {
+		return Handle{}, Handle{}, errors.Join(err, closeAll(sender, receiver))
+	}
+	return sender, receiver, nil
+}
+
+// create makes a ring as each side sees it. The descriptor of the memory is one for
+// both, and so are eventfds.
+func create(capacity, itemSize int, c config) (sender, receiver Handle, err error) {
 	size, err := mappedBytes(capacity, itemSize)
 	if err != nil {
-		return Handle{}, err
+		return Handle{}, Handle{}, err
 	}
 	mem, err := memfd.Create("shmloop-ring", int64(size), c.memory...)
 	if err != nil {
-		return Handle{}, fmt.Errorf("sharedring: create a ring of %d items: %w", capacity, err)
+		return Handle{}, Handle{}, fmt.Errorf("sharedring: create a ring of %d items: %w", capacity, err)
 	}
-	h = Handle{Capacity: capacity, ItemSize: itemSize, Memory: mem.FD(), EmptySignal: -1, FullSignal: -1}
-	if h.EmptySignal, err = eventfd(); err == nil {
-		h.FullSignal, err = eventfd()
+	sender = Handle{Capacity: capacity, ItemSize: itemSize, Memory: mem.FD(), EmptySignal: -1, FullSignal: -1}
+	receiver = sender
+	makeDoorbell := eventfdTwice
+	if c.sockets {
+		makeDoorbell = socketPair
+	}
+	if sender.EmptySignal, receiver.EmptySignal, err = makeDoorbell(); err == nil {
+		receiver.FullSignal, sender.FullSignal, err = makeDoorbell()
 	}
 	if err != nil {
-		return Handle{}, errors.Join(err, h.Close())
+		return Handle{}, Handle{}, errors.Join(err, closeAll(sender, receiver))
 	}
-	return h, nil
+	return sender, receiver, nil
+}
+
+// eventfdTwice returns one eventfd, which both sides use.
+func eventfdTwice() (rings, waits int, err error) {
+	fd, err := eventfd()
+	return fd, fd, err
 }
 
 // mappedBytes is the size of the mapping that both sides derive from a capacity.
@@ -69,7 +119,7 @@ func mappedBytes(capacity, itemSize int) (int, error) {
 }
 
 // Dup returns a Handle with descriptors of its own (close-on-exec) for the same
-// ring.
+// ring, and with socket doorbells for the same side of it.
 func (h Handle) Dup() (Handle, error) {
 	d := Handle{Capacity: h.Capacity, ItemSize: h.ItemSize, Memory: -1, EmptySignal: -1, FullSignal: -1}
 	from, to := h.fds(), []*int{&d.Memory, &d.EmptySignal, &d.FullSignal}
@@ -83,18 +133,29 @@ func (h Handle) Dup() (Handle, error) {
 	return d, nil
 }
 
-// Close closes the three descriptors. It must be called once, and not after the
-// Handle was given to an Open function, which owns them from then on.
+// Close closes the three descriptors, sockets perhaps a little later (see
+// [memfd.Discard]). It must be called once, and not after the Handle was given to an
+// Open function, which owns them from then on.
 func (h Handle) Close() error {
-	if h == (Handle{}) {
-		return nil // not standard input, three times
+	return closeAll(h)
+}
+
+func closeAll(handles ...Handle) error {
+	var fds []int
+	for _, h := range handles {
+		if h != (Handle{}) { // which is not standard input, three times
+			fds = append(fds, h.fds()...)
+		}
 	}
-	fds := h.fds()
 	slices.Sort(fds)
 	var errs []error
 	for _, fd := range slices.Compact(fds) { // the same number twice is closed once
-		if fd >= 0 {
+		switch {
+		case fd < 0:
+		case closesAtOnce(fd):
 			errs = append(errs, closeDescriptor(fd))
+		default:
+			memfd.Discard(fd)
 		}
 	}
 	return errors.Join(errs...)
@@ -102,17 +163,24 @@ func (h Handle) Close() error {
 
 func (h Handle) fds() []int { return []int{h.Memory, h.EmptySignal, h.FullSignal} }
 
+// opened is a ring that was verified and mapped.
+type opened struct {
+	file    *memfd.File
+	mapping *memfd.Mapping
+	kind    doorbellKind
+}
+
 // open verifies h's descriptors, in an order in which no hostile one can block,
 // and maps the memory. On success the memory file is the caller's and the doorbells
-// stay open; on failure all three are closed.
-func (h Handle) open(itemSize int, c config) (file *memfd.File, mapping *memfd.Mapping, err error) {
+// stay open; on failure all three are closed. waits is the doorbell to wait on.
+func (h Handle) open(itemSize, waits int, c config) (o opened, err error) {
 	if h == (Handle{}) {
-		return nil, nil, fmt.Errorf("sharedring: open a ring: empty handle: %w", ringbuf.ErrRange)
+		return o, fmt.Errorf("sharedring: open a ring: empty handle: %w", ringbuf.ErrRange)
 	}
 	doorbells := []int{h.EmptySignal, h.FullSignal}
 	defer func() {
-		if err != nil && file != nil {
-			err = errors.Join(err, file.Close())
+		if err != nil && o.file != nil {
+			err = errors.Join(err, o.file.Close())
 		}
 		if err != nil {
 			err = fmt.Errorf("sharedring: open a ring of %d items of %d bytes: %w", h.Capacity, itemSize, err)
@@ -121,25 +189,41 @@ func (h Handle) open(itemSize int, c config) (file *memfd.File, mapping *memfd.M
 	}()
 	// memfd.Open owns the memory's number, also where a doorbell has the same.
 	doorbells = slices.DeleteFunc(doorbells, func(fd int) bool { return fd == h.Memory })
-	if file, err = memfd.Open(h.Memory); err != nil {
-		return nil, nil, err
+	if o.file, err = memfd.Open(h.Memory); err != nil {
+		return o, err
 	}
-	if err = errors.Join(h.checkDoorbells(), h.checkItem(itemSize), c.checkPages(file)); err != nil {
-		return file, nil, err
+	o.kind, err = h.checkDoorbells(waits, c)
+	if err = errors.Join(err, h.checkItem(itemSize), c.checkPages(o.file)); err != nil {
+		return o, err
 	}
 	size, err := mappedBytes(h.Capacity, itemSize)
 	if err != nil {
-		return file, nil, err
+		return o, err
 	}
-	mapping, err = mapPrepared(file, size, c)
-	return file, mapping, err
+	o.mapping, err = mapPrepared(o.file, size, c)
+	return o, err
 }
 
-func (h Handle) checkDoorbells() error {
+func (h Handle) checkDoorbells(waits int, c config) (doorbellKind, error) {
 	if h.EmptySignal == h.FullSignal {
-		return fmt.Errorf("descriptor %d given as both doorbells: %w", h.EmptySignal, ErrDoorbell)
+		return 0, fmt.Errorf("descriptor %d given as both doorbells: %w", h.EmptySignal, ErrDoorbell)
 	}
-	return errors.Join(checkDoorbell(h.EmptySignal), checkDoorbell(h.FullSignal))
+	socket, err := checkDoorbell(h.EmptySignal)
+	other, otherErr := checkDoorbell(h.FullSignal)
+	switch err = errors.Join(err, otherErr); {
+	case err != nil:
+		return 0, err
+	case socket != other:
+		return 0, fmt.Errorf("doorbells %d and %d are an eventfd and a socket: %w", h.EmptySignal, h.FullSignal, ErrDoorbell)
+	case socket && c.trusted:
+		return socketDoorbell, nil
+	case socket:
+		return socketDoorbell, checkMaker(waits)
+	case c.trusted:
+		return trustedEventfd, nil
+	default:
+		return guardedEventfd, nil
+	}
 }
 
 func (h Handle) checkItem(itemSize int) error {

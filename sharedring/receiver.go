@@ -12,11 +12,12 @@ import (
 // Receiver is the receiving end of a ring in this process. T is any type that
 // [ringbuf.CheckType] allows; both sides must agree on its size and meaning.
 //
-// One goroutine at a time may use it. Close, HangUp, Handle, FD, Signal and
+// One goroutine at a time may use it. Close, HangUp, Handle, FD, Heard, Signal and
 // Doorbells may be called from any goroutine at any time.
 type Receiver[T any] struct {
 	end
 	rb      ringbuf.Receiver[T]  // by value, so that a call on it keeps the mapping alive
+	piece   int                  // items that are given back at once
 	pending func() (bool, error) // Pending and Arm, made once: a method value allocates
 	arm     func() (bool, error)
 }
@@ -25,15 +26,20 @@ type Receiver[T any] struct {
 // end. Hand [Receiver.Handle] to the sending side. The errors wrap
 // [ringbuf.ErrItemType], [ringbuf.ErrRange] or the failed system call.
 func NewReceiver[T any](capacity int, opts ...Option) (*Receiver[T], error) {
-	h, c, err := createFor[T](capacity, opts)
+	peers, h, c, err := createFor[T](capacity, opts)
 	if err != nil {
 		return nil, err
 	}
-	return openReceiver[T](h, c)
+	r, err := openReceiver[T](h, c)
+	if err != nil {
+		return nil, errors.Join(err, c.dropPeers(peers))
+	}
+	r.handle = peers
+	return r, nil
 }
 
-// OpenReceiver opens the receiving end of a ring that the other side, or [Create],
-// made; items may wait in it already. The descriptors in h belong to the Receiver
+// OpenReceiver opens the receiving end of a ring that the other side, [Create] or
+// [CreatePair] made; items may wait in it already. The descriptors in h belong to the Receiver
 // from here on; if it fails they are closed. Everything about them is checked
 // first: see package memfd for the memory and [ErrDoorbell] for the rest.
 func OpenReceiver[T any](h Handle, opts ...Option) (*Receiver[T], error) {
@@ -42,7 +48,7 @@ func OpenReceiver[T any](h Handle, opts ...Option) (*Receiver[T], error) {
 		return nil, err
 	}
 	if err := r.dropFile(); err != nil {
-		return nil, errors.Join(err, r.Close())
+		return nil, errors.Join(err, r.abandon())
 	}
 	return r, nil
 }
@@ -54,10 +60,11 @@ func openReceiver[T any](h Handle, c config) (*Receiver[T], error) {
 	}
 	rb, err := ringbuf.NewReceiver[T](r.mapping.Bytes())
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("sharedring: open receiver: %w", err), r.Close())
+		return nil, errors.Join(fmt.Errorf("sharedring: open receiver: %w", err), r.abandon())
 	}
 	r.rb = *rb
 	r.rb.SetHold(c.hold)
+	r.piece = pieceOf(r.Len(), sizeOf[T]())
 	r.pending, r.arm = r.Pending, r.Arm
 	return r, nil
 }
@@ -107,6 +114,20 @@ func (r *Receiver[T]) receive(dst []T) (int, error) {
 	if r.status.Load()&statusClosed != 0 {
 		return 0, r.wrap("receive", ErrClosed)
 	}
+	if len(dst) <= r.piece {
+		return r.receivePiece(dst)
+	}
+	for n := 0; ; {
+		want := min(len(dst)-n, r.piece)
+		got, err := r.receivePiece(dst[n : n+want])
+		n += got
+		if got < want || err != nil || n == len(dst) {
+			return n, err
+		}
+	}
+}
+
+func (r *Receiver[T]) receivePiece(dst []T) (int, error) {
 	n, signal, err := r.rb.Receive(dst)
 	if signal || err != nil {
 		err = r.notify(signal, "receive", err)
@@ -227,10 +248,16 @@ func (r *Receiver[T]) Pending() (bool, error) {
 // Arm is called before sleeping on FD: it releases all that was received and looks
 // again. pending = true means there is more, or an end to be told of; false means
 // that FD will see an edge when there is.
+//
+// With socket doorbells Arm also takes the bells off the socket and finds out whether
+// the peer has ended. It reports pending too if there are more bells than it takes in
+// one call, as from a peer that rings without end. Call it now and then also if you
+// never wait: a peer in the Rust crate blocks once some hundred bells were not taken.
 func (r *Receiver[T]) Arm() (pending bool, err error) {
 	if err := r.usable("arm"); err != nil {
 		return false, err
 	}
+	bells := r.waits.kind == socketDoorbell && r.listen()
 	more, signal, err := r.rb.Arm()
-	return more || r.over(), r.notify(signal, "arm", err)
+	return more || bells || r.over(), r.notify(signal, "arm", err)
 }

@@ -12,12 +12,13 @@ import (
 // Sender is the sending end of a ring in this process. T is any type that
 // [ringbuf.CheckType] allows; both sides must agree on its size and meaning.
 //
-// One goroutine at a time may use it. Close, HangUp, Handle, FD, Signal and
+// One goroutine at a time may use it. Close, HangUp, Handle, FD, Heard, Signal and
 // Doorbells may be called from any goroutine at any time.
 type Sender[T any] struct {
 	end
 	rb      ringbuf.Sender[T]    // by value, so that a call on it keeps the mapping alive
 	short   bool                 // the last call could not place all
+	piece   int                  // items that are handed over at once
 	pending func() (bool, error) // Pending and Arm, made once: a method value allocates
 	arm     func() (bool, error)
 }
@@ -26,15 +27,20 @@ type Sender[T any] struct {
 // Hand [Sender.Handle] to the receiving side. The errors wrap
 // [ringbuf.ErrItemType], [ringbuf.ErrRange] or the failed system call.
 func NewSender[T any](capacity int, opts ...Option) (*Sender[T], error) {
-	h, c, err := createFor[T](capacity, opts)
+	h, peers, c, err := createFor[T](capacity, opts)
 	if err != nil {
 		return nil, err
 	}
-	return openSender[T](h, c)
+	s, err := openSender[T](h, c)
+	if err != nil {
+		return nil, errors.Join(err, c.dropPeers(peers))
+	}
+	s.handle = peers
+	return s, nil
 }
 
-// OpenSender opens the sending end of a ring that the other side, or [Create],
-// made. The descriptors in h belong to the Sender from here on; if it fails they
+// OpenSender opens the sending end of a ring that the other side, [Create] or
+// [CreatePair] made. The descriptors in h belong to the Sender from here on; if it fails they
 // are closed. Everything about them is checked first: see package memfd for the
 // memory and [ErrDoorbell] for the rest.
 func OpenSender[T any](h Handle, opts ...Option) (*Sender[T], error) {
@@ -43,7 +49,7 @@ func OpenSender[T any](h Handle, opts ...Option) (*Sender[T], error) {
 		return nil, err
 	}
 	if err := s.dropFile(); err != nil {
-		return nil, errors.Join(err, s.Close())
+		return nil, errors.Join(err, s.abandon())
 	}
 	return s, nil
 }
@@ -55,28 +61,46 @@ func openSender[T any](h Handle, c config) (*Sender[T], error) {
 	}
 	rb, err := ringbuf.NewSender[T](s.mapping.Bytes())
 	if err != nil {
-		return nil, errors.Join(fmt.Errorf("sharedring: open sender: %w", err), s.Close())
+		return nil, errors.Join(fmt.Errorf("sharedring: open sender: %w", err), s.abandon())
 	}
 	s.rb = *rb
 	s.rb.SetSpare(c.hold > 0)
+	s.piece = pieceOf(s.Len(), sizeOf[T]())
 	s.pending, s.arm = s.Pending, s.Arm
 	return s, nil
 }
 
 // createFor makes a ring for items of type T.
-func createFor[T any](capacity int, opts []Option) (Handle, config, error) {
-	c := newConfig(opts)
+func createFor[T any](capacity int, opts []Option) (sender, receiver Handle, c config, err error) {
+	c = newConfig(opts)
 	if err := ringbuf.CheckType[T](); err != nil {
-		return Handle{}, c, fmt.Errorf("sharedring: %w", err)
+		return Handle{}, Handle{}, c, fmt.Errorf("sharedring: %w", err)
 	}
-	h, err := create(capacity, sizeOf[T](), c)
-	return h, c, err
+	sender, receiver, err = create(capacity, sizeOf[T](), c)
+	return sender, receiver, c, err
+}
+
+// dropPeers closes the peer's ends where there is to be no end here. Eventfds are
+// closed already: they are those of this side.
+func (c config) dropPeers(h Handle) error {
+	if !c.sockets {
+		return nil
+	}
+	h.Memory = -1
+	return h.Close()
 }
 
 func sizeOf[T any]() int {
 	var zero T
 	return int(unsafe.Sizeof(zero))
 }
+
+// pieceOf is how many items to copy before they are handed over. The smaller the
+// pieces the more the two sides overlap, and the less data is on its way between their
+// caches; a hand-over costs about as much as to copy 1 KiB.
+func pieceOf(length, itemSize int) int { return max(1, min(length/4, pieceBytes/itemSize)) }
+
+const pieceBytes = 16 << 10
 
 // Len returns the number of items that the ring holds when full: at least the
 // capacity asked for.
@@ -112,12 +136,26 @@ func (s *Sender[T]) Free() (int, error) {
 }
 
 // Send copies as many items of src into the ring as there is room for, and
-// returns how many. It never waits. After a short count, call Arm before waiting
+// returns how many. A long src goes in pieces, so that the receiver begins while the rest
+// is copied. It never waits. After a short count, call Arm before waiting
 // on FD.
 func (s *Sender[T]) Send(src []T) (int, error) {
 	if s.status.Load() != 0 {
 		return 0, s.ended("send")
 	}
+	if len(src) <= s.piece {
+		return s.sendPiece(src)
+	}
+	for n := 0; ; {
+		sent, err := s.sendPiece(src[n:min(len(src), n+s.piece)])
+		n += sent
+		if s.short || err != nil || n == len(src) {
+			return n, err
+		}
+	}
+}
+
+func (s *Sender[T]) sendPiece(src []T) (int, error) {
 	n, signal, err := s.rb.Send(src)
 	s.short = n < len(src)
 	if signal || err != nil {
@@ -212,10 +250,16 @@ func (s *Sender[T]) Pending() (bool, error) {
 // pending = true means there is room after a call that came up short, so send more;
 // false means that there is nothing to wait for, or that FD will see an edge when
 // there is room.
+//
+// With socket doorbells Arm also takes the bells off the socket and finds out whether
+// the peer has ended. It reports pending too if there are more bells than it takes in
+// one call, as from a peer that rings without end. Call it now and then also if you
+// never wait: a peer in the Rust crate blocks once some hundred bells were not taken.
 func (s *Sender[T]) Arm() (pending bool, err error) {
+	more := s.waits.kind == socketDoorbell && s.listen()
 	if err := s.usable("arm"); err != nil || !s.short {
-		return false, err
+		return more && err == nil, err
 	}
 	pending, err = s.rb.Arm()
-	return pending, s.wrap("arm", err)
+	return pending || more, s.wrap("arm", err)
 }

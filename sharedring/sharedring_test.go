@@ -20,10 +20,15 @@ import (
 
 func TestMain(m *testing.M) {
 	proctest.Main(m, map[string]proctest.Role{
-		"produce": produceRole,
-		"consume": consumeRole,
-		"attack":  attackRole,
-		"errno":   errnoRole,
+		"produce":     produceRole,
+		"consume":     consumeRole,
+		"attack":      attackRole,
+		"errno":       errnoRole,
+		"send":        sendRole,
+		"receive":     receiveRole,
+		"noaio":       noAIORole,
+		"maker":       makerRole,
+		"socketerrno": socketErrnoRole,
 	})
 }
 
@@ -214,7 +219,7 @@ func armed(t *testing.T, want bool, call func() (bool, error)) {
 }
 
 // watch returns an epoll that reports edges of fd.
-func watch(t *testing.T, fd int) int {
+func watch(t testing.TB, fd int) int {
 	t.Helper()
 	ep, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	require.NoError(t, err)
