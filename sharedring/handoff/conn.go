@@ -7,7 +7,6 @@ import (
 	"os"
 	"sync"
 
-	"github.com/shmloop/shmloop/memfd"
 	"github.com/shmloop/shmloop/sharedring"
 )
 
@@ -32,7 +31,7 @@ type Conn struct {
 	mu      sync.Mutex
 	fd      int // of sock, for calls made under mu; -1 when closed
 	pidfd   int // -1 if there is none, or when closed
-	in, out *sharedring.Handle
+	ends    ends
 	watched *os.File // epoll over lifeline and pidfd, from the first Wait on
 	ended   bool     // the peer's end was seen, and how it ended is endErr
 	endErr  error
@@ -40,14 +39,15 @@ type Conn struct {
 
 // newConn owns what it is given if it succeeds. in and out are nil where the request
 // has no such ring.
-func newConn(sock *net.UnixConn, peer Peer, pidfd int, req Request, in, out *sharedring.Handle, release func()) (*Conn, error) {
+func newConn(sock *net.UnixConn, peer Peer, pidfd int, req Request, rings ends, release func()) (*Conn, error) {
 	c := &Conn{
 		sock: sock, peer: peer, request: req, release: release,
 		turn:  make(chan struct{}, 1),
-		pidfd: pidfd, in: in, out: out,
+		pidfd: pidfd, ends: rings,
 	}
 	err := onSocket(sock, func(fd int) error {
 		c.fd = fd
+		refuseRights(fd)
 		return nil
 	})
 	if err != nil {
@@ -67,11 +67,11 @@ func (c *Conn) Peer() Peer { return c.peer }
 // In returns the ring on which this side receives, for sharedring.OpenReceiver.
 // The descriptors are the caller's from then on. A second call, and a call where
 // the request has no such ring, fails with ErrNoRing.
-func (c *Conn) In() (sharedring.Handle, error) { return c.take(&c.in, "in") }
+func (c *Conn) In() (sharedring.Handle, error) { return c.take(&c.ends.in, "in") }
 
 // Out returns the ring on which this side sends, for sharedring.OpenSender. It is
 // otherwise like In.
-func (c *Conn) Out() (sharedring.Handle, error) { return c.take(&c.out, "out") }
+func (c *Conn) Out() (sharedring.Handle, error) { return c.take(&c.ends.out, "out") }
 
 func (c *Conn) take(from **sharedring.Handle, name string) (sharedring.Handle, error) {
 	c.mu.Lock()
@@ -79,12 +79,7 @@ func (c *Conn) take(from **sharedring.Handle, name string) (sharedring.Handle, e
 	if c.fd < 0 {
 		return sharedring.Handle{}, fmt.Errorf("handoff: take the %s ring: %w", name, sharedring.ErrClosed)
 	}
-	h := *from
-	if h == nil {
-		return sharedring.Handle{}, fmt.Errorf("handoff: take the %s ring of a request for %s: %w", name, c.request.Direction, ErrNoRing)
-	}
-	*from = nil
-	return *h, nil
+	return c.ends.take(from, name, c.request)
 }
 
 // FD returns the lifeline, for an event loop: it becomes readable when the peer
@@ -119,11 +114,7 @@ func (c *Conn) Close() error {
 		return nil
 	}
 	_ = sendByte(c.fd, farewell) // it fails if the peer is gone, who needs none
-	for _, h := range []*sharedring.Handle{c.in, c.out} {
-		if h != nil {
-			memfd.Discard(h.Memory, h.EmptySignal, h.FullSignal)
-		}
-	}
+	c.ends.discard()
 	var errs []error
 	if c.watched != nil {
 		errs = append(errs, c.watched.Close()) // ends a Wait
@@ -132,7 +123,7 @@ func (c *Conn) Close() error {
 		errs = append(errs, closeDescriptor(c.pidfd))
 	}
 	errs = append(errs, c.sock.Close())
-	c.in, c.out, c.watched, c.pidfd, c.fd = nil, nil, nil, -1, -1
+	c.watched, c.pidfd, c.fd = nil, -1, -1
 	if c.release != nil {
 		c.release()
 	}

@@ -125,7 +125,7 @@ func takeReply(sock *net.UnixConn, b []byte, fds []int, req Request, peer Peer) 
 		rings = append(rings, &sharedring.Handle{Capacity: capacity, ItemSize: req.ItemSize, Memory: f[0], EmptySignal: f[1], FullSignal: f[2]})
 	}
 	sends, receives := byDirection(req.Direction, rings)
-	c, err := newConn(sock, peer, pidfd, req, receives, sends, nil)
+	c, err := newConn(sock, peer, pidfd, req, ends{in: receives, out: sends}, nil)
 	if err != nil && pidfd >= 0 {
 		_ = closeDescriptor(pidfd)
 	}

@@ -74,6 +74,7 @@ const (
 	ReasonBusy        Reason = 12 // unavailable: too many handshakes; try again
 	ReasonResources   Reason = 13 // unavailable: no descriptors or memory left
 	ReasonClosing     Reason = 14 // unavailable: the listener is being closed
+	ReasonRequest     Reason = 15 // denied: the server serves no such request
 )
 
 var reasonTexts = []string{
@@ -92,6 +93,7 @@ var reasonTexts = []string{
 	ReasonBusy:        "too many handshakes",
 	ReasonResources:   "no descriptors or memory left",
 	ReasonClosing:     "server is closing",
+	ReasonRequest:     "no such request is served",
 }
 
 func (r Reason) String() string {

@@ -6,8 +6,6 @@ import (
 	"net"
 	"os"
 	"time"
-
-	"github.com/shmloop/shmloop/sharedring"
 )
 
 // handshake serves one client, on a goroutine of its own, from the slot that the
@@ -50,15 +48,11 @@ func (l *Listener) negotiate(sock *net.UnixConn) (*Conn, *RefusedError) {
 	if refusal != nil {
 		return nil, refusal
 	}
-	bytes, reason, err := req.check()
-	if err != nil {
-		return nil, &RefusedError{StatusInvalid, reason}
+	release, refusal := l.authorize(peer, req)
+	if refusal != nil {
+		return nil, refusal
 	}
-	release, reason := l.quota.take(peer.UID, req.rings(), bytes)
-	if reason != ReasonNone {
-		return nil, &RefusedError{StatusQuota, reason}
-	}
-	c, err := grant(sock, peer, req, release)
+	c, err := l.grant(sock, peer, req, release)
 	if err != nil {
 		release()
 		return nil, &RefusedError{StatusUnavailable, ReasonResources}
@@ -117,44 +111,29 @@ func readAll(sock *net.UnixConn, b []byte) (carried bool, err error) {
 }
 
 // grant makes the rings and answers. It owns sock and release only if it succeeds.
-func grant(sock *net.UnixConn, peer Peer, req Request, release func()) (_ *Conn, err error) {
-	var rings []*sharedring.Handle
-	pidfd := -1
-	defer func() {
-		if err == nil {
-			return
-		}
-		for _, h := range rings {
-			_ = h.Close()
-		}
-		if pidfd >= 0 {
-			_ = closeDescriptor(pidfd)
-		}
-	}()
-	r := reply{itemSize: req.ItemSize}
-	var fds []int
-	for range req.rings() {
-		h, err := sharedring.Create(req.Capacity, req.ItemSize)
-		if err != nil {
-			return nil, err
-		}
-		rings = append(rings, &h)
-		r.capacities = append(r.capacities, h.Capacity)
-		fds = append(fds, h.Memory, h.EmptySignal, h.FullSignal)
-	}
-	if pidfd, err = peerPidFD(sock, peer); err != nil {
-		return nil, err
-	}
-	if err := sock.SetReadDeadline(time.Time{}); err != nil {
-		return nil, err
-	}
-	sent, received := byDirection(req.Direction, rings) // by the client
-	c, err := newConn(sock, peer, pidfd, req, sent, received, release)
+func (l *Listener) grant(sock *net.UnixConn, peer Peer, req Request, release func()) (*Conn, error) {
+	made, err := l.make(req)
 	if err != nil {
 		return nil, err
 	}
-	// Sending copies the descriptors; ours stay for In and Out.
-	if err := sendReply(sock, encodeReply(r), fds); err != nil {
+	pidfd, err := peerPidFD(sock, peer)
+	if err != nil {
+		made.close()
+		return nil, err
+	}
+	var c *Conn
+	if err = sock.SetReadDeadline(time.Time{}); err == nil {
+		c, err = newConn(sock, peer, pidfd, req, made.ends(), release)
+	}
+	if err == nil {
+		err = made.send(func(b []byte, fds []int) error { return sendReply(sock, b, fds) })
+	} else {
+		made.close()
+	}
+	if err != nil && pidfd >= 0 {
+		_ = closeDescriptor(pidfd)
+	}
+	if err != nil {
 		return nil, err
 	}
 	return c, nil

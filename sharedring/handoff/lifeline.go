@@ -42,6 +42,8 @@ func (c *Conn) check() (bool, error) {
 		c.end(fmt.Errorf("died, and another process holds the lifeline: %w", sharedring.ErrPeerGone))
 	case errors.Is(err, syscall.EAGAIN):
 		return false, nil
+	case errors.Is(err, ErrProtocol):
+		c.end(err)
 	case errors.Is(err, io.EOF):
 		c.end(fmt.Errorf("ended without a farewell: %w", sharedring.ErrPeerGone))
 	default:

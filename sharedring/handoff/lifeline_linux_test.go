@@ -233,8 +233,18 @@ func TestEndWithoutFarewell(t *testing.T) {
 
 func TestOtherByteOnLifeline(t *testing.T) {
 	server, client := pair(t, oneRing)
+	require.NoError(t, sendByte(client.fd, 'x'))
+	err := server.Wait(testContext(t))
+	require.ErrorIs(t, err, ErrProtocol)
+	require.NotErrorIs(t, err, sharedring.ErrPeerGone)
+}
+
+func TestDescriptorsOnLifeline(t *testing.T) {
+	server, client := pair(t, oneRing)
 	before := proctest.Take()
-	_, _, err := client.sock.WriteMsgUnix([]byte("x"), unix.UnixRights(someFDs(t, 2)...), nil)
+	// Newer kernels do not let them through. Here they do, as older ones.
+	_ = unix.SetsockoptInt(server.fd, unix.SOL_SOCKET, unix.SO_PASSRIGHTS, 1)
+	_, _, err := client.sock.WriteMsgUnix([]byte{farewell}, unix.UnixRights(someFDs(t, 2)...), nil)
 	require.NoError(t, err)
 	err = server.Wait(testContext(t))
 	require.ErrorIs(t, err, ErrProtocol)

@@ -31,6 +31,15 @@ type Config struct {
 	// it the file has mode 0666, since connecting takes write permission.
 	Allow func(Peer) error
 
+	// Accept says with nil that a request of a peer that Allow let in is served; so a
+	// server can refuse items of a size that it does not know. It is called like
+	// Allow. Without it all sizes are served.
+	Accept func(Peer, Request) error
+
+	// SocketDoorbells makes rings whose doorbells are socket pairs; see
+	// sharedring.WithSocketDoorbells. A peer's death is then seen on the ring itself.
+	SocketDoorbells bool
+
 	MaxRingsPerUID int   // rings that one uid can have at a time; default 32,768
 	MaxBytesPerUID int64 // bytes of ring memory of one uid; default 2 GiB
 
@@ -72,11 +81,10 @@ func ownUser(p Peer) error {
 // Listener gives rings to the clients that connect to a path. Its methods may be
 // called from any goroutine.
 type Listener struct {
-	cfg     Config
+	admission
 	path    string
 	file    socketFile
 	sockets *net.UnixListener
-	quota   quota
 	pending pending
 
 	ready     chan *Conn    // from handshakes to Accept
@@ -114,8 +122,7 @@ func Listen(path string, cfg Config) (*Listener, error) {
 	}
 	cfg = cfg.withDefaults()
 	l := &Listener{
-		cfg: cfg, path: path, file: file, sockets: sockets,
-		quota:   quota{maxRings: cfg.MaxRingsPerUID, maxBytes: cfg.MaxBytesPerUID, used: make(map[uint32]usage)},
+		admission: newAdmission(cfg), path: path, file: file, sockets: sockets,
 		pending: pending{slots: make(chan struct{}, cfg.MaxPending)},
 		ready:   make(chan *Conn),
 		closing: make(chan struct{}),

@@ -18,15 +18,19 @@ func supported() error { return nil }
 var controlSpace = unix.CmsgSpace(maxRings * fdsPerRing * 4)
 
 func peerOf(sock syscall.Conn) (p Peer, err error) {
-	err = onSocket(sock, func(fd int) error {
-		cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
-		if err != nil {
-			return fmt.Errorf("getsockopt SO_PEERCRED: %w", err)
-		}
-		p = Peer{PID: cred.Pid, UID: cred.Uid, GID: cred.Gid}
-		return nil
+	err = onSocket(sock, func(fd int) (err error) {
+		p, err = credentials(fd)
+		return err
 	})
 	return p, err
+}
+
+func credentials(fd int) (Peer, error) {
+	cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
+	if err != nil {
+		return Peer{}, fmt.Errorf("getsockopt SO_PEERCRED: %w", err)
+	}
+	return Peer{PID: cred.Pid, UID: cred.Uid, GID: cred.Gid}, nil
 }
 
 // peerPidFD returns a pidfd of the peer, or -1 if none can be had. SO_PEERPIDFD
@@ -97,6 +101,24 @@ func sendReply(sock *net.UnixConn, b []byte, fds []int) error {
 	return err
 }
 
+// sendMessage is sendReply for a descriptor. It does not wait: the first message on a
+// connection has room.
+func sendMessage(fd int, b []byte, fds []int) error {
+	var oob []byte
+	if len(fds) > 0 {
+		oob = unix.UnixRights(fds...)
+	}
+	for {
+		n, err := unix.SendmsgN(fd, b, oob, nil, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+		if err == nil && n != len(b) {
+			err = io.ErrShortWrite
+		}
+		if err != unix.EINTR {
+			return err
+		}
+	}
+}
+
 // sendByte does not wait and raises no SIGPIPE.
 func sendByte(fd int, b byte) error {
 	for {
@@ -107,13 +129,28 @@ func sendByte(fd int, b byte) error {
 	}
 }
 
+// refuseRights keeps descriptors off a lifeline (Linux 6.16; nothing happens before),
+// and out-of-band data where MSG_PEEK sees what comes with it.
+func refuseRights(fd int) {
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_OOBINLINE, 1)
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PASSRIGHTS, 0)
+}
+
 // receiveByte takes one byte from a socket without waiting: EAGAIN if there is
-// none yet, io.EOF at the end. It has no room for descriptors, so the kernel drops
-// any that a peer sends.
+// none yet, io.EOF at the end. It looks first and takes nothing that carries
+// descriptors: there is no room for them, and the kernel would close them, which can
+// block for as long as a lingering TCP socket says (socket(7), SO_LINGER).
 func receiveByte(fd int) (byte, error) {
 	var b [1]byte
 	for {
-		n, _, err := unix.Recvfrom(fd, b[:], unix.MSG_DONTWAIT)
+		_, _, flags, _, err := unix.Recvmsg(fd, b[:], nil, unix.MSG_DONTWAIT|unix.MSG_PEEK)
+		if err == nil && flags&unix.MSG_CTRUNC != 0 {
+			return 0, fmt.Errorf("descriptors on the lifeline: %w", ErrProtocol)
+		}
+		var n int
+		if err == nil {
+			n, _, err = unix.Recvfrom(fd, b[:], unix.MSG_DONTWAIT)
+		}
 		switch {
 		case err == unix.EINTR:
 			continue
