@@ -85,7 +85,9 @@ func (l *Loop) endAll() {
 func (l *Loop) release() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.tornErr = errors.Join(closeFD(l.wakefd), closeFD(l.epfd))
+	if l.host == nil {
+		l.tornErr = errors.Join(closeFD(l.wakefd), closeFD(l.epfd))
+	}
 	l.wakefd, l.epfd = -1, -1
 	l.tornErr = errors.Join(l.tornErr, l.dropTimers())
 	l.hot = nil

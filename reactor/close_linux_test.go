@@ -41,16 +41,15 @@ type closeCase struct {
 	signal  func()
 	turns   int
 	inTurn  func() // what the victim's next turn does
-	other   *fakeRing
+	other   int
 	inOther func() // what the other's next turn does
 }
 
 func newCloseCase(t *testing.T, kind string) *closeCase {
 	c := &closeCase{harness: newHarness(t)}
-	// The other is first in each round.
-	c.other = c.harness.ring()
-	c.attach(c.other, Handler{Ready: func(Event) error {
-		c.other.take(1)
+	// The other is a descriptor that was there first, so it is first in each round.
+	c.other = c.eventfd()
+	c.register(c.other, Readable|EdgeTriggered, Handler{Ready: func(Event) error {
 		if f := c.inOther; f != nil {
 			c.inOther = nil
 			f()
@@ -170,7 +169,7 @@ func (c *closeCase) closeBetweenTurns(phase, place string, closeIt func()) (turn
 		c.elsewhere(closeIt)
 	case "other":
 		c.inOther = closeIt
-		c.other.send(1)
+		ringBell(c.t, c.other)
 	case "post":
 		require.NoError(t, c.Post(closeIt))
 	}

@@ -4,15 +4,21 @@
 // end of a ring, by way of the small [Source] interface; [Loop.Register] gives
 // it a socket, a pipe, a timerfd or a pidfd; [Loop.Post] gives it a function.
 // All callbacks run on the goroutine that is in [Loop.Run], or, when a host has
-// its own loop, in [Loop.Poll]. So they need no lock between them.
+// its own loop, in [Loop.Poll]; if neither is active, in [Loop.Close]. Never two run
+// at once, so they need no lock between them. A [Guest] is a loop inside an event
+// loop of another kind, its [Host].
 //
 // # Turns
 //
 // A registration is idle, queued or running. An edge queues it; one Ready
 // callback is one turn; afterwards it goes to the tail of the queue if there is
-// more to do, and to sleep if not. Between two rounds over the queue the loop
-// looks at all descriptors, so a ring that never runs dry does not hold up a
-// socket, nor one ring another.
+// more to do, and to sleep if not. A round gives descriptors their turns first and
+// then, for about 200 us, rings; after that the loop looks at all descriptors again.
+// So a ring that never runs dry does not hold up a socket, nor one ring another.
+//
+// What one turn may take is up to Ready. With Receive(buf) the length of buf is the
+// budget: in items, and times their size in bytes. Some tens of microseconds' worth
+// keeps the loop fair, and 16 to 64 KiB stay in a core's cache.
 //
 // A doorbell is waited on edge-triggered and never read: each write is an edge
 // of its own (the kernel's eventfd and unix sockets behave so), and a read could

@@ -120,6 +120,17 @@ func (l *Loop) letGo() bool {
 	if l.closed.Load() {
 		return false
 	}
+	if l.host == nil {
+		l.sleepNow()
+	}
+	l.owner.goroutine.Store(0)
+	l.driven = false
+	return true
+}
+
+// sleepNow is for a loop that may not be driven again soon: FD has to tell of all that
+// is left to do. Needs l.mu.
+func (l *Loop) sleepNow() {
 	for _, r := range l.hot { // nobody polls them from here on
 		l.queueHot(r)
 	}
@@ -129,7 +140,4 @@ func (l *Loop) letGo() bool {
 	if l.backlog() {
 		_ = l.ring() // a nonblocking eventfd of our own takes every write
 	}
-	l.owner.goroutine.Store(0)
-	l.driven = false
-	return true
 }

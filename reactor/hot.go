@@ -30,11 +30,9 @@ func defaultSpin() time.Duration {
 // heats says whether to poll r, which has just run dry.
 func (l *Loop) heats(r *Registration) bool {
 	switch {
-	case l.byPoll:
-		return false // a host that polls FD has to be told by a doorbell
-	case l.moderation.napping:
-		return true
-	case l.spin == 0:
+	case l.told():
+		return false
+	case l.spin == 0 && !l.moderation.napping:
 		return false
 	}
 	if r.skip > 0 {
@@ -135,6 +133,9 @@ func (l *Loop) staysHot(r *Registration, patience time.Duration) bool {
 	return false
 }
 
+// told says that a host waits for FD, and has to be told by a doorbell.
+func (l *Loop) told() bool { return l.byPoll && l.host == nil }
+
 // skipLook says whether the loop may go without asking the kernel this time.
 func (l *Loop) skipLook() bool {
 	return l.polls() && l.busy() && l.now-l.looked < lookEvery
@@ -143,4 +144,4 @@ func (l *Loop) skipLook() bool {
 // polls says whether this loop ever keeps rings hot.
 func (l *Loop) polls() bool { return !l.byPoll && (l.spin > 0 || l.nap > 0) }
 
-func (l *Loop) busy() bool { return l.queue.len() > 0 || len(l.hot) > 0 }
+func (l *Loop) busy() bool { return l.due() || len(l.hot) > 0 }

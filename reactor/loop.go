@@ -13,6 +13,7 @@ import (
 // host's, in Poll. Make one with NewLoop. It owns an epoll descriptor, an eventfd
 // and, from the first timer on, a timerfd, until Close.
 type Loop struct {
+	host   Host // of a Guest; nil: the loop waits itself, with the next two
 	epfd   int
 	wakefd int // eventfd, edge-triggered and never read
 	owner  owner
@@ -44,10 +45,12 @@ type Loop struct {
 	now        time.Duration // read once a step
 	looked     time.Duration // the last look at the descriptors
 	swept      time.Duration // the last look at the hot rings
+	yielded    time.Duration // the last time that other goroutines had the processor
 	hot        []*Registration
 	moderation moderation
 	events     []pollEvent
-	queue      queue[*Registration]
+	queue      queue[*Registration] // rings that wait for their turn
+	urgent     queue[*Registration] // descriptors, the same
 	batch      queue[func()]
 	ran        int  // callbacks run in this Poll
 	byPoll     bool // owner is named by thread
@@ -57,16 +60,23 @@ type Loop struct {
 // NewLoop makes a loop. It does nothing before Run or Poll. On other systems
 // than Linux the error matches errors.ErrUnsupported.
 func NewLoop(opts ...Option) (*Loop, error) {
-	l := &Loop{table: newTable(), events: make([]pollEvent, 64), log: slog.New(slog.DiscardHandler), spin: defaultSpin(), nap: defaultNap, start: time.Now()}
+	l := new(Loop)
+	l.init(opts)
+	l.events = make([]pollEvent, 64)
+	if err := l.open(); err != nil {
+		return nil, fmt.Errorf("reactor: new loop: %w", err)
+	}
+	return l, nil
+}
+
+func (l *Loop) init(opts []Option) {
+	l.table, l.start = newTable(), time.Now()
+	l.log, l.spin, l.nap = slog.New(slog.DiscardHandler), defaultSpin(), defaultNap
 	l.settled.L = &l.mu
 	l.timers.fd = -1
 	for _, o := range opts {
 		o(l)
 	}
-	if err := l.open(); err != nil {
-		return nil, fmt.Errorf("reactor: new loop: %w", err)
-	}
-	return l, nil
 }
 
 func (l *Loop) open() (err error) {

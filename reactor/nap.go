@@ -1,39 +1,46 @@
 package reactor
 
-import "time"
+import (
+	"runtime"
+	"time"
+)
 
-// A loop that is woken many thousand times a second for a message or two pays more
-// for its sleep than for its work, and each peer pays for a doorbell. Such a loop
-// naps: rings that had something lately stay hot, so nobody rings for them, and the
-// loop asks them all after each nap. It is what network drivers do when they defer
-// interrupts.
+// A loop that is rung for many thousand times a second, for a message or two, pays more
+// for its waits than for its work, and each peer pays for a doorbell. Such a loop
+// naps: it sleeps for a fixed time, in which doorbells wake nobody, and then looks
+// at all that has come. It is what network drivers do when they defer interrupts.
+// Rings with a message every few naps stay hot, so nobody rings for them; the others
+// are armed, because to ask a thousand rings after each nap costs more than a hundred
+// edges.
 
 const (
 	defaultNap = 50 * time.Microsecond
+	maxNap     = time.Millisecond
 
 	// napWindow is the time over which the loop judges whether to nap.
 	napWindow = 5 * time.Millisecond
-	// napAbove wake-ups a second the loop begins to nap, and below napBelow turns a
+	// napAbove edges a second the loop begins to nap, and below napBelow turns a
 	// second it stops: then it would mostly wake for nothing.
 	napAbove = 10_000
 	napBelow = 5_000
 
-	// warmFor is how long a dry ring stays hot in a napping loop. To ask a ring
-	// after each nap of 50 ms costs about as much as to be woken for it once.
-	warmFor = 50 * time.Millisecond
+	// warmNaps is for how many naps a dry ring stays hot: to ask it that often costs
+	// about as much as an edge.
+	warmNaps = 40
 
-	// napGathers is how many turns a nap has to gather, on average, to be worth its
-	// latency: requests of a client that waits for each answer come one by one.
+	// napGathers is how many turns a nap that brings any has to bring, on average, to be
+	// worth its latency: requests of a client that waits for each answer come one by one.
+	// Naps that bring none do not count, because peers may just not have run.
 	napGathers = 4
-
-	// napTrial is how long the loop naps before it judges that: at first its rings are
-	// asleep, and the first item of each cuts a nap short.
-	napTrial = warmFor / 2
 
 	// minBar and maxBar bound how long the loop does not nap after a try that did not
 	// pay: longer from try to try.
 	minBar = 100 * time.Millisecond
 	maxBar = 10 * time.Second
+
+	// yieldEvery is how often a napping loop, which keeps its processor in a nap, lets
+	// other goroutines have it. To do so each time costs as much as the nap.
+	yieldEvery = time.Millisecond
 
 	// sweepEvery is how often rings that are hot but dry are asked while others
 	// have work.
@@ -45,10 +52,29 @@ type moderation struct {
 	napping bool
 	barred  time.Duration // no naps until then
 	bar     time.Duration // for how long that was; 0 after naps that paid
-	began   time.Duration // when it began to nap
 	since   time.Duration // begin of the window
-	wakes   int           // sleeps that ended, in this window
+	edges   int           // of rings, in this window
 	turns   int           // turns of rings, in this window
+	brought int           // naps that brought turns, in this window
+	told    int           // turns when that was last counted
+}
+
+// countNap is called before each nap, about what came after the one before.
+func (m *moderation) countNap() {
+	if m.turns > m.told {
+		m.told = m.turns
+		m.brought++
+	}
+}
+
+// takeNap is a nap. It ends by itself.
+func (l *Loop) takeNap() {
+	l.moderation.countNap()
+	if l.now-l.yielded > yieldEvery {
+		runtime.Gosched()
+		l.yielded = l.now
+	}
+	sleep(l.nap)
 }
 
 // bells is what a Source may have beside its duties; both ends of a ring do: how
@@ -81,18 +107,16 @@ func (l *Loop) moderate() {
 	if m.napping {
 		l.judgeNaps(elapsed)
 	} else {
-		m.napping = l.nap > 0 && !l.byPoll && l.now >= m.barred && rate(m.wakes, elapsed) >= napAbove
-		m.began = l.now
+		m.napping = l.nap > 0 && !l.told() && l.now >= m.barred && rate(m.edges, elapsed) >= napAbove
 	}
-	m.since, m.wakes, m.turns = l.now, 0, 0
+	m.since, m.edges, m.turns, m.brought, m.told = l.now, 0, 0, 0, 0
 }
 
 // judgeNaps is moderate in a napping loop.
 func (l *Loop) judgeNaps(elapsed time.Duration) {
 	m := &l.moderation
 	switch {
-	case l.now-m.began < napTrial:
-	case m.turns < napGathers*m.wakes:
+	case m.turns < napGathers*m.brought:
 		l.barNaps()
 	case rate(m.turns, elapsed) < napBelow:
 		m.napping = false
@@ -113,7 +137,7 @@ func rate(n int, d time.Duration) float64 { return float64(n) / d.Seconds() }
 // patience is how long a ring may be dry before it is put to sleep.
 func (l *Loop) patience() time.Duration {
 	if l.moderation.napping {
-		return warmFor
+		return warmNaps * 2 * l.nap // the kernel makes a nap about twice as long
 	}
 	return l.spin
 }

@@ -23,10 +23,11 @@ func WithLogger(log *slog.Logger) Option {
 }
 
 // WithNap sets how long a loop lets its rings gather work when it would otherwise be
-// woken more than some ten thousand times a second; 0 or less turns that off. A nap
-// makes such a load several times cheaper, for peers too, and adds about its length
-// to the latency. The default is 50 us, to which the kernel adds as much
-// (timerslack_ns in proc(5)). It has no effect on a loop that a host drives by Poll.
+// rung for more than some ten thousand times a second; 0 or less turns that off, and 1 ms
+// is the most. A nap makes such a load several times cheaper, for peers too, and adds
+// about its length to the latency, for descriptors and posts as well. The default is
+// 50 us, to which the kernel adds as much (timerslack_ns in proc(5)). It has no effect
+// on a loop that a host drives by Poll.
 func WithNap(d time.Duration) Option {
-	return func(l *Loop) { l.nap = max(d, 0) }
+	return func(l *Loop) { l.nap = min(max(d, 0), maxNap) }
 }

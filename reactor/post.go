@@ -32,7 +32,7 @@ func (l *Loop) ring() error {
 	if l.awake || l.rung {
 		return nil
 	}
-	if err := eventfdWrite(l.wakefd); err != nil {
+	if err := l.wake(); err != nil {
 		return err
 	}
 	l.rung = true

@@ -89,7 +89,7 @@ func (l *Loop) add(r *Registration) error {
 		return ErrClosed
 	}
 	r.token = l.table.add(r)
-	if err := epollAdd(l.epfd, r.fd, r.mask(), r.token); err != nil {
+	if err := l.watch(r); err != nil {
 		l.table.remove(r.token)
 		return err
 	}
@@ -119,7 +119,7 @@ func (l *Loop) enqueue(r *Registration) error {
 // token that is free again must not be in use. The one who closed r.state calls
 // it, before the owner may close the descriptor. Needs l.mu.
 func (l *Loop) retire(r *Registration) error {
-	err := epollDelete(l.epfd, r.fd)
+	err := l.unwatch(r)
 	l.table.remove(r.token)
 	return err
 }
@@ -129,7 +129,8 @@ func (l *Loop) retire(r *Registration) error {
 // the descriptor. For that it waits for a callback that is running, except when
 // called inside that callback, which then is the last. So it must not be called
 // with a lock held that the callback wants, and a callback must not wait for
-// another goroutine that calls it.
+// another goroutine that calls it: so callbacks of two loops must not close each
+// other's registrations, but Post that.
 //
 // Close is idempotent. An error means that the descriptor could not be taken out
 // of the epoll set, most likely because it was closed too early; the registration

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"runtime/debug"
+	"time"
 )
 
 // verdict is the outcome of a turn.
@@ -13,13 +14,46 @@ type verdict struct {
 	err  error
 }
 
-// round gives a turn to each registration that is queued now. Those that come
-// meanwhile wait for the next round, so that descriptors are looked at between.
+// clockEvery is how many turns of rings go by between two looks at the clock.
+const clockEvery = 8
+
+// round gives a turn to each registration that is queued now; those that come
+// meanwhile wait for the next round. Descriptors go first. Rings, of which there can
+// be thousands with work, have lookEvery; then descriptors are looked at again.
 func (l *Loop) round() {
-	for n := l.queue.len(); n > 0 && !l.closed.Load(); n-- {
+	for n := l.urgent.len(); n > 0 && !l.closed.Load(); n-- {
+		l.service(l.urgent.pop())
+	}
+	n := l.queue.len()
+	if n <= clockEvery {
+		l.serviceRings(n)
+		return
+	}
+	for start := time.Since(l.start); n > 0; n -= clockEvery {
+		l.serviceRings(min(n, clockEvery))
+		if time.Since(l.start)-start > lookEvery {
+			return
+		}
+	}
+}
+
+func (l *Loop) serviceRings(n int) {
+	for ; n > 0 && !l.closed.Load(); n-- {
 		l.service(l.queue.pop())
 	}
 }
+
+// push puts r at the tail of its queue.
+func (l *Loop) push(r *Registration) {
+	if r.source == nil {
+		l.urgent.push(r)
+	} else {
+		l.queue.push(r)
+	}
+}
+
+// due says whether a registration waits for its turn.
+func (l *Loop) due() bool { return l.queue.len() > 0 || l.urgent.len() > 0 }
 
 // service gives r one turn. The rest is deferred, because a callback that calls
 // runtime.Goexit (as testing.T.FailNow does) must not leave r running for ever.
@@ -110,7 +144,7 @@ func (l *Loop) settle(r *Registration, out *verdict) {
 func (l *Loop) finish(r *Registration, more bool) {
 	requeue, closed := r.state.finish(more)
 	if requeue {
-		l.queue.push(r)
+		l.push(r)
 	}
 	if closed {
 		l.mu.Lock()

@@ -70,15 +70,14 @@ func epollCtl(what string, op, epfd, fd int, mask uint32, k token) error {
 }
 
 // epollWait waits for events: for ever if timeout is negative, not at all if it
-// is 0, else at least that long; in whole milliseconds from one on, and on kernels
-// before 5.11.
+// is 0, else at least that long, in whole milliseconds.
 func epollWait(epfd int, events []pollEvent, timeout time.Duration) (int, error) {
 	var deadline time.Time
 	if timeout > 0 {
 		deadline = time.Now().Add(timeout)
 	}
 	for {
-		n, err := epollWaitOnce(epfd, events, timeout)
+		n, err := unix.EpollWait(epfd, events, milliseconds(timeout))
 		switch {
 		case err == nil:
 			return n, nil
@@ -92,19 +91,12 @@ func epollWait(epfd int, events []pollEvent, timeout time.Duration) (int, error)
 	}
 }
 
-func epollWaitOnce(epfd int, events []pollEvent, timeout time.Duration) (int, error) {
-	if timeout > 0 && timeout < time.Millisecond {
-		ts := unix.NsecToTimespec(int64(timeout))
-		n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT2, uintptr(epfd), uintptr(unsafe.Pointer(unsafe.SliceData(events))),
-			uintptr(len(events)), uintptr(unsafe.Pointer(&ts)), 0, 0)
-		if errno == 0 {
-			return int(n), nil
-		}
-		if errno != unix.ENOSYS {
-			return 0, errno
-		}
-	}
-	return unix.EpollWait(epfd, events, milliseconds(timeout))
+// sleep sleeps for about d, less if a signal comes. It keeps the goroutine's processor,
+// which the runtime would else take away and give back at ten times the cost of
+// the sleep; so d has to be short.
+func sleep(d time.Duration) {
+	ts := unix.NsecToTimespec(int64(d))
+	unix.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&ts)), 0, 0)
 }
 
 // milliseconds rounds up, so that a short wait does not become a busy one.

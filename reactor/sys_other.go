@@ -24,6 +24,7 @@ func epollDelete(epfd, fd int) error                                       { ret
 func epollWait(epfd int, events []pollEvent, d time.Duration) (int, error) { return 0, errUnsupported }
 func received(e *pollEvent) (token, Event)                                 { return token{}, 0 }
 func eventfdCreate() (int, error)                                          { return -1, errUnsupported }
+func sleep(time.Duration)                                                  {}
 func eventfdWrite(fd int) error                                            { return errUnsupported }
 func closeFD(fd int) error                                                 { return errUnsupported }
 func threadID() int                                                        { return 0 }

@@ -1,9 +1,29 @@
 package reactor
 
+import "fmt"
+
 // A token is what epoll gives back with an event: a slot of the table and that
 // slot's generation. A descriptor number or a pointer would be taken for its
 // successor's when an event of a closed registration comes late.
 type token struct{ slot, generation uint32 }
+
+// A host gives 48 bits for a token: 24 for the slot and 24 for the generation.
+const (
+	tokenBits = 24
+	tokenMask = 1<<tokenBits - 1
+)
+
+// datum packs k for a host.
+func (k token) datum() (uint64, error) {
+	if k.slot > tokenMask {
+		return 0, fmt.Errorf("more than %d registrations: %w", tokenMask, ErrInvalid)
+	}
+	return uint64(k.generation)<<tokenBits | uint64(k.slot), nil
+}
+
+func tokenOf(datum uint64) token {
+	return token{slot: uint32(datum & tokenMask), generation: uint32(datum >> tokenBits & tokenMask)}
+}
 
 // The loop's own descriptors. The table never hands out slot 0.
 var (
@@ -41,7 +61,7 @@ func (t *table) add(r *Registration) token {
 
 // remove retires k: from now on events that carry it are dropped.
 func (t *table) remove(k token) {
-	t.slots[k.slot] = slot{generation: k.generation + 1}
+	t.slots[k.slot] = slot{generation: (k.generation + 1) & tokenMask}
 	t.free = append(t.free, k.slot)
 	t.live--
 }

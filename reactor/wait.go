@@ -16,9 +16,14 @@ func (l *Loop) step(timeout time.Duration) (worked bool, err error) {
 		return false, err
 	}
 	l.afterWait(l.events[:n])
+	return l.work(), nil
+}
+
+// work asks the hot rings and runs one round.
+func (l *Loop) work() (worked bool) {
 	l.pollHot()
-	if l.batch.len() == 0 && l.queue.len() == 0 {
-		return len(l.hot) > 0, nil
+	if l.batch.len() == 0 && !l.due() {
+		return len(l.hot) > 0
 	}
 	if l.byPoll {
 		l.owner.lockThread()
@@ -26,7 +31,7 @@ func (l *Loop) step(timeout time.Duration) (worked bool, err error) {
 	}
 	l.runPosts()
 	l.round()
-	return true, nil
+	return true
 }
 
 // look asks the kernel what is ready, unless it did so a moment ago and the rings
@@ -40,16 +45,20 @@ func (l *Loop) look(timeout time.Duration) (n int, err error) {
 	if timeout == 0 && l.skipLook() {
 		return 0, nil
 	}
-	if timeout != 0 {
+	slept := timeout != 0
+	napping := slept && l.moderation.napping
+	if napping {
+		l.takeNap()
+		timeout = 0
+	} else if slept {
 		// A goroutine that a callback made runnable would else wait until the runtime
 		// takes the processor away from this thread.
 		runtime.Gosched()
 	}
 	l.stats.waits.Add(1)
 	n, err = epollWait(l.epfd, l.events, timeout)
-	if timeout != 0 {
+	if slept {
 		l.now = time.Since(l.start)
-		l.moderation.wakes++
 	}
 	l.looked = l.now
 	l.moderate()
@@ -69,12 +78,13 @@ func (l *Loop) beforeWait(timeout time.Duration) (time.Duration, error) {
 	switch {
 	case l.backlog():
 		timeout = 0
-	case len(l.hot) > 0 && l.moderation.napping:
+	case l.moderation.napping:
 		timeout = l.nap
 	case len(l.hot) > 0:
 		timeout = 0
 	}
-	l.awake = timeout == 0 // else whoever has work must ring from here on
+	// If not awake, whoever has work must ring from here on. A nap ends by itself.
+	l.awake = timeout == 0 || l.moderation.napping
 	// One wait sees all that is ready: FD is not readable for leftovers, and no
 	// descriptor waits behind others.
 	if need := l.table.live + 1; need > len(l.events) {
@@ -85,7 +95,7 @@ func (l *Loop) beforeWait(timeout time.Duration) (time.Duration, error) {
 
 // backlog says whether there is work that no edge will tell. Needs l.mu.
 func (l *Loop) backlog() bool {
-	return len(l.posts) > 0 || len(l.inbox) > 0 || l.batch.len() > 0 || l.queue.len() > 0
+	return len(l.posts) > 0 || len(l.inbox) > 0 || l.batch.len() > 0 || l.due()
 }
 
 // afterWait puts on the queues what the wait brought.
@@ -119,8 +129,11 @@ func (l *Loop) dispatch(k token, ev Event) {
 	l.stats.edges.Add(1)
 	r.edges.Add(1)
 	r.events.Or(uint32(ev))
+	if r.source != nil {
+		l.moderation.edges++
+	}
 	if r.state.wake() {
-		l.queue.push(r)
+		l.push(r)
 	}
 }
 
@@ -132,7 +145,7 @@ func (l *Loop) takeInbox() {
 	clear(l.posts)
 	l.posts = l.posts[:0]
 	for _, r := range l.inbox {
-		l.queue.push(r)
+		l.push(r)
 	}
 	clear(l.inbox)
 	l.inbox = l.inbox[:0]

@@ -26,6 +26,7 @@ func TestMain(m *testing.M) {
 		"fall":    role(fallRole),
 		"receive": role(receiveRole),
 		"stop":    role(stopRole),
+		"finish":  role(finishRole),
 	})
 }
 
@@ -121,6 +122,20 @@ func stopRole(h sharedring.Handle) error {
 	}
 	_, err = io.Copy(io.Discard, os.Stdin)
 	return err
+}
+
+// finishRole sends 0, ..., 999 and closes its end.
+func finishRole(h sharedring.Handle) error {
+	tx, err := sharedring.OpenSender[uint64](h)
+	if err != nil {
+		return err
+	}
+	for next := range uint64(1000) {
+		if _, err := tx.SendContext(context.Background(), []uint64{next}); err != nil {
+			return err
+		}
+	}
+	return tx.Close()
 }
 
 // said waits for a line of input.

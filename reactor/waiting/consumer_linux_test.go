@@ -22,8 +22,10 @@ import (
 const turn = 64
 
 // consumer is this process: the receivers of all rings, of which each block uses
-// the first few. All arms service the same rings.
+// the first few.
 type consumer struct {
+	goroutines *consumer // for the arm without a loop; nil in that one itself
+
 	peer      *proctest.Process
 	receivers []*sharedring.Receiver[item]
 	next      []uint64 // sequence numbers
@@ -73,7 +75,7 @@ func newConsumer(b *testing.B, rings int) *consumer {
 // way.
 func (c *consumer) block(b *testing.B, a arm, l load) sample {
 	if a.wait == nil {
-		return c.blockOfGoroutines(b, l)
+		return c.goroutines.blockOfGoroutines(b, l)
 	}
 	loop, err := reactor.NewLoop(a.opts...)
 	require.NoError(b, err)
