@@ -73,7 +73,7 @@ func TestArms(t *testing.T) {
 				names := strings.Split(arms, ",")
 				for _, s := range d.Skipped {
 					names = slices.DeleteFunc(names, func(name string) bool { return name == s.Arm })
-					if os.Getenv("SHMLOOP_REQUIRE_PEERS") == "1" && !strings.Contains(s.Reason, "stolen") {
+					if os.Getenv("SHMLOOP_REQUIRE_PEERS") == "1" {
 						require.Contains(t, s.Reason, "fills the buffer", s.Arm)
 					}
 				}
@@ -81,7 +81,7 @@ func TestArms(t *testing.T) {
 				for i, a := range d.Arms {
 					require.Equal(t, names[i], a.Name)
 					require.Equal(t, size, a.Size, a.Name)
-					require.Positive(t, a.Messages, a.Name)
+					require.True(t, a.Blocks == 0 || a.Messages > 0, a.Name) // 0: all its time was stolen
 				}
 			})
 		}

@@ -30,7 +30,7 @@ func Main(program string, scenarios []Scenario, peers map[string]Peer) {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second Ctrl-C does not ask
-	a := app{name: program, scenarios: scenarios, out: os.Stdout, log: os.Stderr, patience: blockPatience}
+	a := app{name: program, scenarios: scenarios, out: os.Stdout, log: os.Stderr, patience: blockPatience, ticks: readTicks}
 	os.Exit(a.main(ctx, os.Args[1:]))
 }
 
@@ -71,6 +71,7 @@ type app struct {
 	scenarios []Scenario
 	out, log  io.Writer
 	patience  time.Duration // with a block
+	ticks     func() (cpuTicks, error)
 }
 
 // A usageError is one of the command line.
@@ -152,7 +153,7 @@ func (a app) measure(ctx context.Context, set settings) error {
 	if err != nil {
 		return interrupted(ctx, err)
 	}
-	r := run{settings: set, ticks: readTicks, progress: progress}
+	r := run{settings: set, ticks: a.ticks, progress: progress}
 	r.measure = func(ctx context.Context, arm Arm, p Params) (Result, error) {
 		return runBlock(ctx, a.patience, set.scenario.Name, arm.Name, p)
 	}

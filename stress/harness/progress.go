@@ -70,6 +70,8 @@ func (s *series) summary() string {
 		return "failed"
 	case s.skipped != "":
 		return "sits out: " + s.skipped
+	case s.blocks() == 0:
+		return "all blocks dropped"
 	}
 	var parts []string
 	for _, info := range metrics {

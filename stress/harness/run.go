@@ -157,10 +157,10 @@ func (s *series) keep(r Result) map[Metric]float64 {
 	return m
 }
 
-// end says why nothing came of s, if so.
+// end says why s has no metrics, if so. It did run: what it lost counts.
 func (s *series) end() {
-	if s.skipped == "" && s.failed == nil && s.blocks() == 0 {
-		s.skipped = fmt.Sprintf("over %.0f %% of the CPU time was stolen in each of its %d blocks", 100*maxStolen, s.dropped)
+	if s.ran() && s.blocks() == 0 {
+		s.notes = append(s.notes, fmt.Sprintf("over %.0f %% of the CPU time was stolen in each of its %d blocks.", 100*maxStolen, s.dropped))
 	}
 }
 

@@ -103,12 +103,14 @@ func TestRoundIsDroppedAfterThreeBlocks(t *testing.T) {
 	require.Len(t, ratios(info(t, MessagesPerSecond), a.rounds, b.rounds), 1, "the round that both have")
 }
 
-func TestArmWithNothingLeftSitsOut(t *testing.T) {
+func TestArmWithNothingLeftHasNoMetrics(t *testing.T) {
 	f := fakeRun{robs: func(int) bool { return true }}
 	all, err := f.run(2, []int{64}, named("a")...).do(t.Context())
 	require.NoError(t, err)
 	require.Equal(t, 6, all[0].dropped)
-	require.Contains(t, all[0].skipped, "stolen")
+	require.Zero(t, all[0].blocks())
+	require.EqualValues(t, 6, all[0].lost, "losses of dropped blocks count")
+	require.Contains(t, strings.Join(all[0].notes, " "), "stolen in each of its 6 blocks")
 	require.Empty(t, pairs(all))
 }
 
