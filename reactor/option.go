@@ -27,7 +27,7 @@ func WithLogger(log *slog.Logger) Option {
 // is the most. A nap makes such a load several times cheaper, for peers too, and adds
 // about its length to the latency, for descriptors and posts as well. The default is
 // 50 us, to which the kernel adds as much (timerslack_ns in proc(5)). It has no effect
-// on a loop that a host drives by Poll.
+// on a loop that a host drives by Poll; a [Guest] naps at the end of a Turn.
 func WithNap(d time.Duration) Option {
 	return func(l *Loop) { l.nap = min(max(d, 0), maxNap) }
 }

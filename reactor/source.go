@@ -14,8 +14,9 @@ type Source interface {
 	FD() int
 	// Pending says whether there is work now. It makes no system call.
 	Pending() (bool, error)
-	// Arm says that the loop is about to sleep on this ring. It is called after a
-	// turn, so whoever uses the ring outside its turns calls Resume afterwards. The source
+	// Arm says that the loop is about to sleep on this ring. It is called after a turn
+	// only: who uses the ring outside its turns, as to send on it from a timer, calls
+	// Registration.Resume afterwards, for a turn and with it another Arm. The source
 	// releases what it holds back, so that the peer rings again, and then looks
 	// once more: pending is true if work came in meanwhile.
 	Arm() (pending bool, err error)

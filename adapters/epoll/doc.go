@@ -9,13 +9,18 @@
 //	rings, err := epoll.NewDirect(epfd)
 //	for {
 //		n, err := unix.EpollWait(epfd, events, rings.Timeout(-1))
+//		if err != nil && err != unix.EINTR {
+//			return err
+//		}
 //		for i := range max(n, 0) {
 //			if rings.Dispatch(&events[i]) {
 //				continue
 //			}
 //			... // a socket of the program's own
 //		}
-//		err = rings.Turn()
+//		if err := rings.Turn(); err != nil {
+//			return err // reactor.ErrClosed after rings.Close
+//		}
 //	}
 //
 // A [Nested] is a whole reactor.Loop, with timers and descriptors of its own, behind one
@@ -24,6 +29,9 @@
 //	rings, err := epoll.NewNested(epfd)
 //	for {
 //		n, err := unix.EpollWait(epfd, events, -1)
+//		if err != nil && err != unix.EINTR {
+//			return err
+//		}
 //		for i := range max(n, 0) {
 //			if rings.Dispatch(&events[i]) {
 //				continue

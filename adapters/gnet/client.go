@@ -81,9 +81,10 @@ func (c *Client) take(from func(*handoff.Grant) (sharedring.Handle, error)) (sha
 	return from(c.grant)
 }
 
-// Attach services one of the client's rings on its event loop; see Loop.Attach. The
-// ring has to be closed in Closed, at the latest. A client that left before its first
-// ring was attached is gone: the error then matches ErrConnClosed.
+// Attach services one of the client's rings on its event loop; see Loop.Attach. The ring
+// stays the caller's, who closes it in Closed, or after Registration.Close, which calls
+// nobody back. A client that left before its first ring was attached is gone: the error
+// then matches ErrConnClosed.
 func (c *Client) Attach(s reactor.Source, h reactor.Handler, opts ...AttachOption) (*Registration, error) {
 	l, err := c.rings.Loop(c.link.conn.EventLoop())
 	if err != nil {
