@@ -461,6 +461,35 @@ func TestClosedEndTouchesNoDescriptor(t *testing.T) {
 }
 
 // A partial Reserve is a call that came up short.
+// However much is there and asked for, all of it comes in order: in pieces, in long runs,
+// and across the end of the memory.
+func TestReceiveOfAnyLength(t *testing.T) {
+	const capacity = 5 << 17 // of 8 bytes: several long runs
+	tx, rx := pair[uint64](t, capacity)
+	src, dst := make([]uint64, capacity), make([]uint64, capacity)
+	next, want := uint64(0), uint64(0)
+	for i, lengths := range [][2]int{{1, 1}, {3 << 17, 4 << 17}, {4<<17 + 5, 3<<17 + 1}, {1 << 17, 5 << 17}, {capacity, capacity}, {0, capacity}} {
+		for j := range src {
+			src[j] = next + uint64(j)
+		}
+		sent, err := tx.Send(src[:lengths[0]])
+		require.NoError(t, err)
+		next += uint64(sent)
+		got, err := rx.Receive(dst[:lengths[1]])
+		require.NoError(t, err)
+		for j, v := range dst[:got] {
+			if v != want+uint64(j) {
+				require.Failf(t, "wrong item", "step %d, item %d: %d in place of %d", i, j, v, want+uint64(j))
+			}
+		}
+		want += uint64(got)
+	}
+	n, err := rx.Receive(dst)
+	require.NoError(t, err)
+	require.Equal(t, next, want+uint64(n))
+	require.Greater(t, next, uint64(2*capacity))
+}
+
 func TestPartialReserveIsShort(t *testing.T) {
 	tx, rx := pair[uint64](t, 1)
 	span, err := tx.Reserve(10 * tx.Len())

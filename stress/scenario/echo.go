@@ -16,6 +16,15 @@ import (
 // the buffers that are being copied. Larger messages go through it in pieces.
 const EchoRing = 128 << 10
 
+// The buffers of a message of more than echoCached bytes do not stay in a cache. It goes in
+// pieces of echoRun through a ring of echoFarRing, because Receive writes runs of that
+// length past the cache.
+const (
+	echoCached  = 4 << 20
+	echoFarRing = 2 << 20
+	echoRun     = 1 << 20
+)
+
 func echo() harness.Scenario {
 	return harness.Scenario{
 		Name: "echo",
@@ -30,7 +39,7 @@ func echo() harness.Scenario {
 		Arms: []harness.Arm{
 			{
 				Name: "ring", Ours: true,
-				About: "a ring of bytes of 128 KiB, Send and Receive; larger messages go in pieces of what fits; both ends are awake, so no doorbell rings",
+				About: "a ring of bytes of 128 KiB, Send and Receive; larger messages go in pieces of what fits, those of over 4 MiB in pieces of 1 MiB through a ring of 2 MiB; both ends are awake, so no doorbell rings",
 				Block: echoBlock(openEchoRing()),
 			},
 			{
@@ -56,7 +65,7 @@ type echoer interface {
 // echoTurn is how many bytes go by between two looks at the time.
 const echoTurn = 4 << 10
 
-func echoBlock(open func() (echoer, error)) func(context.Context, harness.Params) (harness.Result, error) {
+func echoBlock(open func(size int) (echoer, error)) func(context.Context, harness.Params) (harness.Result, error) {
 	return func(ctx context.Context, p harness.Params) (_ harness.Result, err error) {
 		if p.Size < minSize {
 			return harness.Result{}, tooSmall(p)
@@ -64,7 +73,7 @@ func echoBlock(open func() (echoer, error)) func(context.Context, harness.Params
 		if err := ownThread(anyCPU); err != nil {
 			return harness.Result{}, err
 		}
-		e, err := open()
+		e, err := open(p.Size)
 		if err != nil {
 			return harness.Result{}, err
 		}
@@ -104,10 +113,14 @@ type echoRing struct {
 	rx *sharedring.Receiver[byte]
 }
 
-func openEchoRing(opts ...sharedring.Option) func() (echoer, error) {
+func openEchoRing(opts ...sharedring.Option) func(int) (echoer, error) {
 	opts = append(opts, trusting)
-	return func() (echoer, error) {
-		tx, err := sharedring.NewSender[byte](EchoRing, opts...)
+	return func(size int) (echoer, error) {
+		capacity := EchoRing
+		if size > echoCached {
+			capacity = echoFarRing
+		}
+		tx, err := sharedring.NewSender[byte](capacity, opts...)
 		if err != nil {
 			return nil, err
 		}
@@ -126,7 +139,7 @@ func openEchoRing(opts ...sharedring.Option) func() (echoer, error) {
 // pass sends what fits and receives it, until all is there.
 func (e *echoRing) pass(dst, src []byte) error {
 	for len(src) > 0 {
-		n, err := e.tx.Send(src)
+		n, err := e.tx.Send(src[:min(len(src), echoRun)])
 		if err != nil {
 			return err
 		}
@@ -149,7 +162,7 @@ func (e *echoRing) close() error { return errors.Join(e.rx.Close(), e.tx.Close()
 // echoSocket is a socket pair: the first is written, and does not block.
 type echoSocket struct{ out, in int }
 
-func openEchoSocket() (echoer, error) {
+func openEchoSocket(int) (echoer, error) {
 	out, in, err := roomyPair(true)
 	if err != nil {
 		return nil, err
