@@ -32,7 +32,7 @@ func rustEcho() []harness.Arm {
 			if err := checkSize(p); err != nil {
 				return harness.Result{}, err
 			}
-			rust, err := startRust(ctx, nil, "echo", p.Size, scenario.EchoRing, int(warmUp(p)), int(p.Duration))
+			rust, err := startRust(ctx, nil, "echo", p.Size, scenario.EchoRing(p.Size), int(warmUp(p)), int(p.Duration))
 			if err != nil {
 				return harness.Result{}, err
 			}

@@ -12,18 +12,24 @@ import (
 	"github.com/shmloop/shmloop/stress/harness"
 )
 
-// EchoRing is the bytes of the ring. It stays in a core's L2 cache beside the parts of
-// the buffers that are being copied. Larger messages go through it in pieces.
-const EchoRing = 128 << 10
-
-// The buffers of a message of more than echoCached bytes do not stay in a cache. It goes in
-// pieces of echoRun through a ring of echoFarRing, because Receive writes runs of that
-// length past the cache.
+// A message of up to echoCached bytes goes through a ring of echoNearRing, which stays in a
+// core's L2 cache beside the parts of the buffers that are being copied. Buffers of more
+// do not stay in a cache: they go in pieces of echoRun through a ring of echoFarRing,
+// because Receive writes runs of that length past the cache.
 const (
-	echoCached  = 4 << 20
-	echoFarRing = 2 << 20
-	echoRun     = 1 << 20
+	echoNearRing = 128 << 10
+	echoCached   = 4 << 20
+	echoFarRing  = 2 << 20
+	echoRun      = 1 << 20
 )
+
+// EchoRing is the bytes of the ring for messages of size bytes.
+func EchoRing(size int) int {
+	if size > echoCached {
+		return echoFarRing
+	}
+	return echoNearRing
+}
 
 func echo() harness.Scenario {
 	return harness.Scenario{
@@ -116,11 +122,7 @@ type echoRing struct {
 func openEchoRing(opts ...sharedring.Option) func(int) (echoer, error) {
 	opts = append(opts, trusting)
 	return func(size int) (echoer, error) {
-		capacity := EchoRing
-		if size > echoCached {
-			capacity = echoFarRing
-		}
-		tx, err := sharedring.NewSender[byte](capacity, opts...)
+		tx, err := sharedring.NewSender[byte](EchoRing(size), opts...)
 		if err != nil {
 			return nil, err
 		}
